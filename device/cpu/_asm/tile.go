@@ -31,6 +31,9 @@ const (
 	argLDOut
 	argNextRS
 	argNextStep
+	argAsk
+	argAskHalf
+	argAskStep
 )
 
 // isa is an instruction set with its tile: up to rows by vecs vectors.
@@ -42,6 +45,7 @@ type isa struct {
 	bf16       bool   // multiply pairs of bf16 instead of f32
 	widen      bool   // B is pairs of bf16, which become f32, and A f32
 	stored     bool   // B is bf16 that lies as it is stored, which becomes f32, and A f32
+	stream     bool   // B is an arranged weight that comes from memory: a tile of several rows asks for it ahead
 	ahead      int    // a single row asks this many bytes ahead of what it reads and reads whole vectors; 0: see halved
 }
 
@@ -59,6 +63,13 @@ var (
 	avx512bf16row = isa{name: "AVX512BF16Row", rows: 1, vecs: 3, lanes: 16, reg: "Z", bf16: true, ahead: rowAhead}
 )
 
+// streamKinds are those of which there are the widest tiles of more than one row.
+var streamKinds = []isa{
+	{name: "AVX512Stream", rows: 8, vecs: 3, lanes: 16, reg: "Z", stream: true},
+	{name: "AVX512BF16Stream", rows: 8, vecs: 3, lanes: 16, reg: "Z", bf16: true, stream: true},
+	{name: "AVX512WidenStream", rows: 8, vecs: 3, lanes: 16, reg: "Z", widen: true, stream: true},
+}
+
 // rowAhead is how far a single row asks the second cache ahead where it does, in bytes; the first it asks for what is half as far.
 const rowAhead = 6144
 
@@ -72,6 +83,13 @@ func allTiles() string {
 	all := roundConstants()
 	for _, s := range tileKinds {
 		all += tiles(s)
+	}
+	for _, s := range streamKinds {
+		var a asm
+		for r := 2; r <= s.rows; r++ {
+			tile{s, &a, r, s.vecs}.write()
+		}
+		all += a.String()
 	}
 	return all
 }
@@ -310,6 +328,7 @@ func (t tile) begin() {
 // cursors sets the cursors to a tile.
 func (t tile) cursors() {
 	t.begins()
+	t.beginAsking()
 	if t.unrolls() {
 		t.turn()
 	} else {
@@ -459,6 +478,16 @@ func declarations() string {
 			for v := 1; v <= s.vecs; v++ {
 				fmt.Fprintf(&a, "//go:noescape\nfunc %s(t *TileArgs)\n\n", s.function(r, v))
 			}
+		}
+	}
+	for _, s := range streamKinds {
+		fmt.Fprintf(&a, "// The kernels of %s, from two rows on.\nvar tiles%[1]s = []TileFunc{", s.name)
+		for r := 2; r <= s.rows; r++ {
+			fmt.Fprint(&a, s.function(r, s.vecs), ",")
+		}
+		fmt.Fprint(&a, "}\n\n")
+		for r := 2; r <= s.rows; r++ {
+			fmt.Fprintf(&a, "//go:noescape\nfunc %s(t *TileArgs)\n\n", s.function(r, s.vecs))
 		}
 	}
 	for _, f := range fewKinds {

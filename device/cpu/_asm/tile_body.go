@@ -9,15 +9,13 @@ import (
 
 // What a tile does: the loop over k that multiplies, and what becomes of the sums.
 
-// out asks for the place of the tile's sums in a bf16 C, which is written when they or those of the stripe are there.
+// out asks for the place of the tile's sums in a bf16 C, which is written when those of the stripe are there.
 func (t tile) out() {
 	size := 2 * t.v * t.lanes
 	t.op("MOVQ %s, SI", slotOut)
 	t.op("TESTQ SI, SI")
 	t.op("JZ apart")
-	if t.lanes == 8 { // others when they round
-		t.op("ADDQ $%d, %s", size, slotOut)
-	}
+	t.op("ADDQ $%d, %s", size, slotOut)
 	t.op("MOVQ %s, R13", field(argLDOut))
 	for r := range t.r {
 		for _, off := range []int{0, size - 2} {
@@ -50,7 +48,7 @@ const turnColumns = 4
 var turnCursors = [turnColumns]string{"BX", "DX", "SI", "R15"}
 
 // turn sets what a tile that unrolls has in registers: a cursor for each column of A, R8, R9 and R13 3, 5 and 7 row strides, R14 3 of
-// B's strides.
+// B's strides. In a tile that streams B's stride is known, and R12 and R14 are where it asks.
 func (t tile) turn() {
 	t.op("MOVQ %s, R11", field(argCS))
 	t.op("LEAQ (BX)(R11*1), DX")
@@ -61,21 +59,70 @@ func (t tile) turn() {
 		t.op("LEAQ (R10)(R10*4), R9")
 		t.op("LEAQ (R8)(R10*4), R13")
 	}
-	t.op("LEAQ (R12)(R12*2), R14")
+	if !t.stream {
+		t.op("LEAQ (R12)(R12*2), R14")
+	}
 }
 
-// bTurn is the index of row i of B in a turn. An instruction that loads and computes is one micro-operation by a cursor alone, and two with an
-// index: those tiles move the cursor from row to row.
-func (t tile) bTurn(i int) string {
-	if t.widen || t.stored {
-		return ""
+// bTurn is where row i of B in a turn is, off bytes into it. An instruction that loads and computes is one micro-operation by a cursor alone,
+// and two with an index: those tiles move the cursor from row to row.
+func (t tile) bTurn(i, off int) string {
+	switch {
+	case t.stream && t.unrolls():
+		return fmt.Sprintf("%d(CX)", i*t.v*t.bytes()+off)
+	case t.widen || t.stored:
+		return fmt.Sprintf("%d(CX)", off)
 	}
-	return []string{"", "(R12*1)", "(R12*2)", "(R14*1)"}[i]
+	return fmt.Sprintf("%d(CX)%s", off, []string{"", "(R12*1)", "(R12*2)", "(R14*1)"}[i])
+}
+
+// turnRows is how many rows of B a turn takes.
+func (t tile) turnRows() int { return turnColumns / t.columns() }
+
+// nextB goes to the row of B behind n of them.
+func (t tile) nextB(n int) {
+	switch {
+	case t.stream && t.unrolls():
+		t.op("ADDQ $%d, CX", n*t.v*t.bytes())
+	case n == 1:
+		t.op("ADDQ R12, CX")
+	default:
+		t.op("LEAQ (CX)(R12*%d), CX", n)
+	}
+}
+
+// beginAsking sets what a tile that streams asks for first: R12 for half of the rows of a turn, R14 for the others. A tile of fewer rows has in
+// R14 how far behind a row of B it asks.
+func (t tile) beginAsking() {
+	switch {
+	case t.stream && !t.unrolls():
+		t.op("MOVQ %s, R14", field(argAsk))
+	case t.stream:
+		t.op("MOVQ %s, R12", field(argAsk))
+		t.op("ADDQ CX, R12")
+		t.op("MOVQ %s, R14", field(argAskHalf))
+		t.op("ADDQ R12, R14")
+	}
+}
+
+// ask asks, in a tile that streams, for as many lines as row i of B in a turn has.
+func (t tile) ask(i int) {
+	for v := range t.v {
+		switch half := t.turnRows() / 2; {
+		case !t.stream:
+		case !t.unrolls():
+			t.op("PREFETCHT0 %d(CX)(R14*1)", v*t.bytes())
+		case i < half:
+			t.op("PREFETCHT0 %d(R12)", (i*t.v+v)*t.bytes())
+		default:
+			t.op("PREFETCHT0 %d(R14)", ((i-half)*t.v+v)*t.bytes())
+		}
+	}
 }
 
 // turns takes as many whole turns as there are, and leaves the rest of k in AX.
 func (t tile) turns() {
-	rows := turnColumns / t.columns()
+	rows := t.turnRows()
 	t.label("turns")
 	t.op("MOVQ %s, R11", field(argCS))
 	t.op("SHLQ $2, R11")
@@ -83,16 +130,21 @@ func (t tile) turns() {
 	t.op("JLT rest")
 	t.label("turn")
 	for i := range rows {
+		t.ask(i)
 		t.products(i)
-		if t.widen || t.stored {
-			t.op("ADDQ R12, CX")
+		if (t.widen || t.stored) && !t.stream {
+			t.nextB(1)
 		}
 	}
 	for _, cursor := range turnCursors {
 		t.op("ADDQ R11, %s", cursor)
 	}
-	if !t.widen && !t.stored {
-		t.op("LEAQ (CX)(R12*%d), CX", rows)
+	if t.stream || !t.widen && !t.stored {
+		t.nextB(rows)
+	}
+	if t.stream {
+		t.op("ADDQ %s, R12", field(argAskStep))
+		t.op("ADDQ %s, R14", field(argAskStep))
 	}
 	t.op("SUBQ $%d, AX", rows)
 	t.op("JGE turn")
@@ -110,9 +162,10 @@ func (t tile) column() {
 	case t.widen && t.r == 1:
 		t.widenedRow()
 	default:
+		t.ask(0)
 		t.products(0)
 	}
-	t.op("ADDQ R12, CX")
+	t.nextB(1)
 	t.nextColumn()
 	if t.unrolls() && t.widen {
 		t.nextColumn()
@@ -133,7 +186,7 @@ func (t tile) products(i int) {
 		t.multiply(c + 1)
 	case t.stored:
 		for v := range t.v {
-			t.op("VPMOVZXWD %d(CX)%s, %s", v*t.bytes()/2, t.bTurn(i), t.b(v))
+			t.op("VPMOVZXWD %s, %s", t.bTurn(i, v*t.bytes()/2), t.b(v))
 			t.op("VPSLLD $16, %[1]s, %[1]s", t.b(v))
 		}
 		t.multiply(c)
@@ -146,7 +199,7 @@ func (t tile) products(i int) {
 // loadB brings row i of B to registers by the given instruction.
 func (t tile) loadB(load string, i int) {
 	for v := range t.v {
-		t.op(load, fmt.Sprintf("%d(CX)%s", v*t.bytes(), t.bTurn(i)), t.b(v))
+		t.op(load, t.bTurn(i, v*t.bytes()), t.b(v))
 		t.once(v * t.bytes())
 	}
 }

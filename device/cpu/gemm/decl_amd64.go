@@ -412,6 +412,78 @@ func tileAVX512BF16Row1x2(t *TileArgs)
 //go:noescape
 func tileAVX512BF16Row1x3(t *TileArgs)
 
+// The kernels of AVX512Stream, from two rows on.
+var tilesAVX512Stream = []TileFunc{tileAVX512Stream2x3, tileAVX512Stream3x3, tileAVX512Stream4x3, tileAVX512Stream5x3, tileAVX512Stream6x3, tileAVX512Stream7x3, tileAVX512Stream8x3}
+
+//go:noescape
+func tileAVX512Stream2x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512Stream3x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512Stream4x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512Stream5x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512Stream6x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512Stream7x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512Stream8x3(t *TileArgs)
+
+// The kernels of AVX512BF16Stream, from two rows on.
+var tilesAVX512BF16Stream = []TileFunc{tileAVX512BF16Stream2x3, tileAVX512BF16Stream3x3, tileAVX512BF16Stream4x3, tileAVX512BF16Stream5x3, tileAVX512BF16Stream6x3, tileAVX512BF16Stream7x3, tileAVX512BF16Stream8x3}
+
+//go:noescape
+func tileAVX512BF16Stream2x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512BF16Stream3x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512BF16Stream4x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512BF16Stream5x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512BF16Stream6x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512BF16Stream7x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512BF16Stream8x3(t *TileArgs)
+
+// The kernels of AVX512WidenStream, from two rows on.
+var tilesAVX512WidenStream = []TileFunc{tileAVX512WidenStream2x3, tileAVX512WidenStream3x3, tileAVX512WidenStream4x3, tileAVX512WidenStream5x3, tileAVX512WidenStream6x3, tileAVX512WidenStream7x3, tileAVX512WidenStream8x3}
+
+//go:noescape
+func tileAVX512WidenStream2x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512WidenStream3x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512WidenStream4x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512WidenStream5x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512WidenStream6x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512WidenStream7x3(t *TileArgs)
+
+//go:noescape
+func tileAVX512WidenStream8x3(t *TileArgs)
+
 var fewAVX2 = []TileFunc{fewAVX21, fewAVX22, fewAVX23, fewAVX24}
 
 //go:noescape

@@ -505,7 +505,7 @@ func TestGemmRounds(t *testing.T) {
 
 // TestGemmArguments: the assembly counts on fields of 8 bytes, and misuse is refused by name.
 func TestGemmArguments(t *testing.T) {
-	if s := unsafe.Sizeof(TileArgs{}); s != 24*8 {
+	if s := unsafe.Sizeof(TileArgs{}); s != 27*8 {
 		t.Errorf("TileArgs has %d bytes", s)
 	}
 	if s := unsafe.Sizeof(PackArgs{}); s != 9*8 {

@@ -31,6 +31,11 @@ type TileArgs struct {
 	Out                      unsafe.Pointer // bf16 that the sums are rounded to, rows LDOut apart; nil means none. Tiles that round store them there and not in C,
 	LDOut                    int            // others, if of all rows, ask for the lines
 	NextRS, NextStep         int
+
+	// What tiles of Kernels.streams ask for. One of fewer rows than a whole one asks for what lies Ask bytes behind each row of B that it reads. A whole
+	// one asks in a turn (turnUnits) for as many lines as it reads, half of them from Ask bytes behind B on, the others AskHalf behind those; both go on
+	// by AskStep with each turn.
+	Ask, AskHalf, AskStep int
 }
 
 // PackFunc rearranges or converts part of an operand; see PackArgs and Kernels.
@@ -50,16 +55,20 @@ type PackArgs struct {
 // row r goes to Dst + s·Pitch + r·DstStride. pair joins two rows of bf16 each time.
 type stripePacker struct{ copy, widen, pair PackFunc }
 
+// streamTiles are tiles as F32, BF16 and widen that ask for B while they multiply; nil where there are none.
+type streamTiles struct{ f32, pairs, widen [][]TileFunc }
+
 // Kernels are the routines of one instruction set.
 type Kernels struct {
-	Name   string
-	MR, NR int          // rows and columns of a full tile
-	Lanes  int          // columns of a vector
-	rounds bool         // tiles round their sums to bf16 themselves
-	F32    [][]TileFunc // by rows-1 and vectors-1
-	BF16   [][]TileFunc // the same on pairs of bf16; nil: bf16 is widened to f32
-	widen  [][]TileFunc // A is f32 and B pairs of bf16 that the tile widens, as an arranged weight has them; K counts pairs. nil: there are none
-	Halves [][]TileFunc // A is f32 and B rows of bf16 that the tile widens; a multiple of a vector of columns. nil: there are none
+	Name    string
+	MR, NR  int          // rows and columns of a full tile
+	Lanes   int          // columns of a vector
+	rounds  bool         // tiles round their sums to bf16 themselves
+	F32     [][]TileFunc // by rows-1 and vectors-1
+	BF16    [][]TileFunc // the same on pairs of bf16; nil: bf16 is widened to f32
+	streams streamTiles  // for few rows by an arranged B
+	widen   [][]TileFunc // A is f32 and B pairs of bf16 that the tile widens, as an arranged weight has them; K counts pairs. nil: there are none
+	Halves  [][]TileFunc // A is f32 and B rows of bf16 that the tile widens; a multiple of a vector of columns. nil: there are none
 
 	// Kernels for few rows, by rows-1: B is stored [N, K] with BS from column to column, A has its columns
 	// side by side, and a row of B is a multiple of FewUnits. A tile has one vector of columns and is the sum over all

@@ -33,6 +33,8 @@ func NewKernels(f cpuid.Features) *Kernels {
 		if k.BF16 != nil {
 			k.BF16 = withRow(tilesAVX512BF16, tilesAVX512BF16Row)
 		}
+	} else if k.Lanes == 16 {
+		k.streams = streamTiles{streaming(tilesAVX512, tilesAVX512Stream), streaming(tilesAVX512BF16, tilesAVX512BF16Stream), streaming(tilesAVX512Widen, tilesAVX512WidenStream)}
 	}
 	return k
 }
@@ -53,4 +55,14 @@ func widenRowAVX512(t *TileArgs)
 // withRow is tiles with others for a single row.
 func withRow(tiles, row [][]TileFunc) [][]TileFunc {
 	return append(row[:1:1], tiles[1:]...)
+}
+
+// streaming is tiles with others for the widest ones of more than one row.
+func streaming(tiles [][]TileFunc, others []TileFunc) (all [][]TileFunc) {
+	all = append(all, tiles[0])
+	for i, other := range others {
+		row := tiles[i+1]
+		all = append(all, append(row[:len(row)-1:len(row)-1], other))
+	}
+	return all
 }

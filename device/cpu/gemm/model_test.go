@@ -16,7 +16,7 @@ func modelKernels(pairs bool) *Kernels {
 	all.SlowBF16Dots = false
 	k := NewKernels(all)
 	k.Name, k.F32, k.BF16, k.widen = "model of AVX-512", modelTiles(k, modelF32), nil, modelTiles(k, modelWidened)
-	k.Halves, k.FewF32, k.FewWiden, k.FewPairs = nil, nil, nil, nil
+	k.Halves, k.FewF32, k.FewWiden, k.FewPairs, k.streams = nil, nil, nil, nil, streamTiles{}
 	if pairs {
 		k.Name, k.BF16 = "model of AVX-512 BF16", modelTiles(k, modelPairs)
 	}

@@ -30,12 +30,13 @@ type plan struct {
 
 // choose sets the blocks. Only kBlock decides about the bits of the result.
 func (p *plan) choose(k *Kernels, threads int) {
+	p.stream = p.Arranged && p.M <= fewMax*k.MR && p.K > 0
 	p.order(k)
 	if p.Plus.K > 0 {
 		p.plus.planPlus(p)
 	}
 	_, p.panelUnits = arrangedUnits(p.K, p.pairs || p.widens)
-	p.few, p.stream = p.fewKernels(), p.Arranged && p.M <= fewMax*k.MR && p.K > 0
+	p.few = p.fewKernels()
 	switch {
 	case p.few != nil:
 		p.cutFew(max(min(p.N*p.K*p.B.size()/fewBytes, 4*threads), threads), k.Lanes)
@@ -55,11 +56,15 @@ func (p *plan) order(k *Kernels) {
 	p.k = k
 	p.pairs = p.A.bf16 && p.B.bf16 && k.BF16 != nil
 	p.tiles, p.units = k.F32, p.K
+	streams := k.streams.f32
 	switch p.widens = p.Arranged && p.B.bf16 && !p.pairs; {
 	case p.pairs:
-		p.tiles, p.units = k.BF16, (p.K+1)/2
+		p.tiles, streams, p.units = k.BF16, k.streams.pairs, (p.K+1)/2
 	case p.widens:
-		p.tiles = k.widen
+		p.tiles, streams = k.widen, k.streams.widen
+	}
+	if p.stream && streams != nil {
+		p.tiles = streams
 	}
 	p.kBlock = roundUp(ceilDiv(p.units, max(ceilDiv(p.units, kBlockMax), 1)), 8)
 	p.targetF = !p.C.bf16

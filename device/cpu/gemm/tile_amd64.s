@@ -27281,3 +27281,7279 @@ whole:
 	JNZ          next
 	VZEROUPPER
 	RET
+
+// func tileAVX512Stream2x3(t *TileArgs)
+TEXT ·tileAVX512Stream2x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Stream3x3(t *TileArgs)
+TEXT ·tileAVX512Stream3x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Stream4x3(t *TileArgs)
+TEXT ·tileAVX512Stream4x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Stream5x3(t *TileArgs)
+TEXT ·tileAVX512Stream5x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Stream6x3(t *TileArgs)
+TEXT ·tileAVX512Stream6x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (R8)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Stream7x3(t *TileArgs)
+TEXT ·tileAVX512Stream7x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (R8)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (R9), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z18, Z18
+	VADDPS       64(DX), Z19, Z19
+	VADDPS       128(DX), Z20, K1, Z20
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z18, K2
+	VCMPPS       $3, Z18, Z18, K3
+	VPADDD.BCST  tileHalf<>(SB), Z18, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z18, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z19, K2
+	VCMPPS       $3, Z19, Z19, K3
+	VPADDD.BCST  tileHalf<>(SB), Z19, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z19, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z20, K2
+	VCMPPS       $3, Z20, Z20, K3
+	VPADDD.BCST  tileHalf<>(SB), Z20, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z20, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z18, 0(SI)
+	VMOVUPS      Z19, 64(SI)
+	VMOVUPS      Z20, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Stream8x3(t *TileArgs)
+TEXT ·tileAVX512Stream8x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R12
+	ADDQ         CX, R12
+	MOVQ         200(DI), R14
+	ADDQ         R12, R14
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
+	MOVQ         AX, 96(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+
+some:
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   64(AX)
+	PREFETCHT0   128(AX)
+	PREFETCHT0   188(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $94 // PREFETCHW 94(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), R11
+
+line:
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
+	DECQ         AX
+	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
+
+asked:
+	MOVQ         96(SP), AX
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	PREFETCHT0   0(R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (BX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (BX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (BX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (BX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	PREFETCHT0   192(R12)
+	PREFETCHT0   256(R12)
+	PREFETCHT0   320(R12)
+	VMOVUPS      192(CX), Z24
+	VMOVUPS      256(CX), Z25
+	VMOVUPS      320(CX), Z26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (DX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (DX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (DX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (DX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	PREFETCHT0   0(R14)
+	PREFETCHT0   64(R14)
+	PREFETCHT0   128(R14)
+	VMOVUPS      384(CX), Z24
+	VMOVUPS      448(CX), Z25
+	VMOVUPS      512(CX), Z26
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (SI)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (SI)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (SI)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (SI)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (SI)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	PREFETCHT0   192(R14)
+	PREFETCHT0   256(R14)
+	PREFETCHT0   320(R14)
+	VMOVUPS      576(CX), Z24
+	VMOVUPS      640(CX), Z25
+	VMOVUPS      704(CX), Z26
+	VBROADCASTSS (R15), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (R15)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (R15)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R15)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R15)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (R15)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (R15)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (R15)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	ADDQ         $768, CX
+	ADDQ         208(DI), R12
+	ADDQ         208(DI), R14
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
+
+column:
+	PREFETCHT0   0(R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (BX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (BX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (BX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (BX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	ADDQ         $192, CX
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	DECQ         AX
+	JNZ          column
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z18, Z18
+	VADDPS       64(DX), Z19, Z19
+	VADDPS       128(DX), Z20, K1, Z20
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z21, Z21
+	VADDPS       64(DX), Z22, Z22
+	VADDPS       128(DX), Z23, K1, Z23
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z18, K2
+	VCMPPS       $3, Z18, Z18, K3
+	VPADDD.BCST  tileHalf<>(SB), Z18, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z18, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z19, K2
+	VCMPPS       $3, Z19, Z19, K3
+	VPADDD.BCST  tileHalf<>(SB), Z19, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z19, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z20, K2
+	VCMPPS       $3, Z20, Z20, K3
+	VPADDD.BCST  tileHalf<>(SB), Z20, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z20, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z21, K2
+	VCMPPS       $3, Z21, Z21, K3
+	VPADDD.BCST  tileHalf<>(SB), Z21, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z21, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z22, K2
+	VCMPPS       $3, Z22, Z22, K3
+	VPADDD.BCST  tileHalf<>(SB), Z22, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z22, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z23, K2
+	VCMPPS       $3, Z23, Z23, K3
+	VPADDD.BCST  tileHalf<>(SB), Z23, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z23, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z18, 0(SI)
+	VMOVUPS      Z19, 64(SI)
+	VMOVUPS      Z20, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z21, 0(SI)
+	VMOVUPS      Z22, 64(SI)
+	VMOVUPS      Z23, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+	MOVQ         AX, 120(SP)
+	JMP          some
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512BF16Stream2x3(t *TileArgs)
+TEXT ·tileAVX512BF16Stream2x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512BF16Stream3x3(t *TileArgs)
+TEXT ·tileAVX512BF16Stream3x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512BF16Stream4x3(t *TileArgs)
+TEXT ·tileAVX512BF16Stream4x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512BF16Stream5x3(t *TileArgs)
+TEXT ·tileAVX512BF16Stream5x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xec72 // VCVTNEPS2BF16 Z12, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf572 // VCVTNEPS2BF16 Z13, Y30
+	VMOVDQU16    Y30, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xfe72 // VCVTNEPS2BF16 Z14, Y31
+	VMOVDQU16    Y31, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512BF16Stream6x3(t *TileArgs)
+TEXT ·tileAVX512BF16Stream6x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	VBROADCASTSS (R8)(R10*2), Z27
+	LONG         $0x40261262
+	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
+	LONG         $0x40268262
+	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
+	LONG         $0x40268262
+	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xec72 // VCVTNEPS2BF16 Z12, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf572 // VCVTNEPS2BF16 Z13, Y30
+	VMOVDQU16    Y30, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xfe72 // VCVTNEPS2BF16 Z14, Y31
+	VMOVDQU16    Y31, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xdf72 // VCVTNEPS2BF16 Z15, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512BF16Stream7x3(t *TileArgs)
+TEXT ·tileAVX512BF16Stream7x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	VBROADCASTSS (R8)(R10*2), Z27
+	LONG         $0x40261262
+	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
+	LONG         $0x40268262
+	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
+	LONG         $0x40268262
+	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
+	VBROADCASTSS (R9), Z28
+	LONG         $0x401e8262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z18
+	LONG         $0x401e8262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z19
+	LONG         $0x401e8262
+	WORD         $0xe252 // VDPBF16PS Z26, Z28, Z20
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z18, Z18
+	VADDPS       64(DX), Z19, Z19
+	VADDPS       128(DX), Z20, K1, Z20
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xec72 // VCVTNEPS2BF16 Z12, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf572 // VCVTNEPS2BF16 Z13, Y30
+	VMOVDQU16    Y30, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xfe72 // VCVTNEPS2BF16 Z14, Y31
+	VMOVDQU16    Y31, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xdf72 // VCVTNEPS2BF16 Z15, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e2262
+	WORD         $0xf272 // VCVTNEPS2BF16 Z18, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xfb72 // VCVTNEPS2BF16 Z19, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xdc72 // VCVTNEPS2BF16 Z20, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z18, 0(SI)
+	VMOVUPS      Z19, 64(SI)
+	VMOVUPS      Z20, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512BF16Stream8x3(t *TileArgs)
+TEXT ·tileAVX512BF16Stream8x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R12
+	ADDQ         CX, R12
+	MOVQ         200(DI), R14
+	ADDQ         R12, R14
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
+	MOVQ         AX, 96(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+
+some:
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   64(AX)
+	PREFETCHT0   128(AX)
+	PREFETCHT0   188(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $94 // PREFETCHW 94(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), R11
+
+line:
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
+	DECQ         AX
+	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
+
+asked:
+	MOVQ         96(SP), AX
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	PREFETCHT0   0(R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (BX)(R8*1), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (BX)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	VBROADCASTSS (BX)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
+	LONG         $0x40268262
+	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
+	LONG         $0x40268262
+	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
+	VBROADCASTSS (BX)(R8*2), Z28
+	LONG         $0x401e8262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z18
+	LONG         $0x401e8262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z19
+	LONG         $0x401e8262
+	WORD         $0xe252 // VDPBF16PS Z26, Z28, Z20
+	VBROADCASTSS (BX)(R13*1), Z29
+	LONG         $0x40168262
+	WORD         $0xe852 // VDPBF16PS Z24, Z29, Z21
+	LONG         $0x40168262
+	WORD         $0xf152 // VDPBF16PS Z25, Z29, Z22
+	LONG         $0x40168262
+	WORD         $0xfa52 // VDPBF16PS Z26, Z29, Z23
+	PREFETCHT0   192(R12)
+	PREFETCHT0   256(R12)
+	PREFETCHT0   320(R12)
+	VMOVUPS      192(CX), Z24
+	VMOVUPS      256(CX), Z25
+	VMOVUPS      320(CX), Z26
+	VBROADCASTSS (DX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (DX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (DX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (DX)(R8*1), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (DX)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	VBROADCASTSS (DX)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
+	LONG         $0x40268262
+	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
+	LONG         $0x40268262
+	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
+	VBROADCASTSS (DX)(R8*2), Z28
+	LONG         $0x401e8262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z18
+	LONG         $0x401e8262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z19
+	LONG         $0x401e8262
+	WORD         $0xe252 // VDPBF16PS Z26, Z28, Z20
+	VBROADCASTSS (DX)(R13*1), Z29
+	LONG         $0x40168262
+	WORD         $0xe852 // VDPBF16PS Z24, Z29, Z21
+	LONG         $0x40168262
+	WORD         $0xf152 // VDPBF16PS Z25, Z29, Z22
+	LONG         $0x40168262
+	WORD         $0xfa52 // VDPBF16PS Z26, Z29, Z23
+	PREFETCHT0   0(R14)
+	PREFETCHT0   64(R14)
+	PREFETCHT0   128(R14)
+	VMOVUPS      384(CX), Z24
+	VMOVUPS      448(CX), Z25
+	VMOVUPS      512(CX), Z26
+	VBROADCASTSS (SI), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (SI)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (SI)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (SI)(R8*1), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (SI)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	VBROADCASTSS (SI)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
+	LONG         $0x40268262
+	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
+	LONG         $0x40268262
+	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
+	VBROADCASTSS (SI)(R8*2), Z28
+	LONG         $0x401e8262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z18
+	LONG         $0x401e8262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z19
+	LONG         $0x401e8262
+	WORD         $0xe252 // VDPBF16PS Z26, Z28, Z20
+	VBROADCASTSS (SI)(R13*1), Z29
+	LONG         $0x40168262
+	WORD         $0xe852 // VDPBF16PS Z24, Z29, Z21
+	LONG         $0x40168262
+	WORD         $0xf152 // VDPBF16PS Z25, Z29, Z22
+	LONG         $0x40168262
+	WORD         $0xfa52 // VDPBF16PS Z26, Z29, Z23
+	PREFETCHT0   192(R14)
+	PREFETCHT0   256(R14)
+	PREFETCHT0   320(R14)
+	VMOVUPS      576(CX), Z24
+	VMOVUPS      640(CX), Z25
+	VMOVUPS      704(CX), Z26
+	VBROADCASTSS (R15), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (R15)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (R15)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (R15)(R8*1), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (R15)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	VBROADCASTSS (R15)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
+	LONG         $0x40268262
+	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
+	LONG         $0x40268262
+	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
+	VBROADCASTSS (R15)(R8*2), Z28
+	LONG         $0x401e8262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z18
+	LONG         $0x401e8262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z19
+	LONG         $0x401e8262
+	WORD         $0xe252 // VDPBF16PS Z26, Z28, Z20
+	VBROADCASTSS (R15)(R13*1), Z29
+	LONG         $0x40168262
+	WORD         $0xe852 // VDPBF16PS Z24, Z29, Z21
+	LONG         $0x40168262
+	WORD         $0xf152 // VDPBF16PS Z25, Z29, Z22
+	LONG         $0x40168262
+	WORD         $0xfa52 // VDPBF16PS Z26, Z29, Z23
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	ADDQ         $768, CX
+	ADDQ         208(DI), R12
+	ADDQ         208(DI), R14
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
+
+column:
+	PREFETCHT0   0(R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (BX)(R8*1), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (BX)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	VBROADCASTSS (BX)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
+	LONG         $0x40268262
+	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
+	LONG         $0x40268262
+	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
+	VBROADCASTSS (BX)(R8*2), Z28
+	LONG         $0x401e8262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z18
+	LONG         $0x401e8262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z19
+	LONG         $0x401e8262
+	WORD         $0xe252 // VDPBF16PS Z26, Z28, Z20
+	VBROADCASTSS (BX)(R13*1), Z29
+	LONG         $0x40168262
+	WORD         $0xe852 // VDPBF16PS Z24, Z29, Z21
+	LONG         $0x40168262
+	WORD         $0xf152 // VDPBF16PS Z25, Z29, Z22
+	LONG         $0x40168262
+	WORD         $0xfa52 // VDPBF16PS Z26, Z29, Z23
+	ADDQ         $192, CX
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	DECQ         AX
+	JNZ          column
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z18, Z18
+	VADDPS       64(DX), Z19, Z19
+	VADDPS       128(DX), Z20, K1, Z20
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z21, Z21
+	VADDPS       64(DX), Z22, Z22
+	VADDPS       128(DX), Z23, K1, Z23
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xec72 // VCVTNEPS2BF16 Z12, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf572 // VCVTNEPS2BF16 Z13, Y30
+	VMOVDQU16    Y30, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xfe72 // VCVTNEPS2BF16 Z14, Y31
+	VMOVDQU16    Y31, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xdf72 // VCVTNEPS2BF16 Z15, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e2262
+	WORD         $0xf272 // VCVTNEPS2BF16 Z18, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xfb72 // VCVTNEPS2BF16 Z19, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xdc72 // VCVTNEPS2BF16 Z20, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e2262
+	WORD         $0xe572 // VCVTNEPS2BF16 Z21, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xee72 // VCVTNEPS2BF16 Z22, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xf772 // VCVTNEPS2BF16 Z23, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z18, 0(SI)
+	VMOVUPS      Z19, 64(SI)
+	VMOVUPS      Z20, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z21, 0(SI)
+	VMOVUPS      Z22, 64(SI)
+	VMOVUPS      Z23, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+	MOVQ         AX, 120(SP)
+	JMP          some
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512WidenStream2x3(t *TileArgs)
+TEXT ·tileAVX512WidenStream2x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	ADDQ         R11, BX
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512WidenStream3x3(t *TileArgs)
+TEXT ·tileAVX512WidenStream3x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	ADDQ         R11, BX
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512WidenStream4x3(t *TileArgs)
+TEXT ·tileAVX512WidenStream4x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512WidenStream5x3(t *TileArgs)
+TEXT ·tileAVX512WidenStream5x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512WidenStream6x3(t *TileArgs)
+TEXT ·tileAVX512WidenStream6x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512WidenStream7x3(t *TileArgs)
+TEXT ·tileAVX512WidenStream7x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R14
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+
+column:
+	PREFETCHT0   0(CX)(R14*1)
+	PREFETCHT0   64(CX)(R14*1)
+	PREFETCHT0   128(CX)(R14*1)
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z18, Z18
+	VADDPS       64(DX), Z19, Z19
+	VADDPS       128(DX), Z20, K1, Z20
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z18, K2
+	VCMPPS       $3, Z18, Z18, K3
+	VPADDD.BCST  tileHalf<>(SB), Z18, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z18, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z19, K2
+	VCMPPS       $3, Z19, Z19, K3
+	VPADDD.BCST  tileHalf<>(SB), Z19, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z19, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z20, K2
+	VCMPPS       $3, Z20, Z20, K3
+	VPADDD.BCST  tileHalf<>(SB), Z20, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z20, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z18, 0(SI)
+	VMOVUPS      Z19, 64(SI)
+	VMOVUPS      Z20, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512WidenStream8x3(t *TileArgs)
+TEXT ·tileAVX512WidenStream8x3(SB), NOSPLIT, $128-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	MOVQ         192(DI), R12
+	ADDQ         CX, R12
+	MOVQ         200(DI), R14
+	ADDQ         R12, R14
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
+	MOVQ         AX, 96(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+
+some:
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   64(AX)
+	PREFETCHT0   128(AX)
+	PREFETCHT0   188(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $94 // PREFETCHW 94(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), R11
+
+line:
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
+	DECQ         AX
+	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
+
+asked:
+	MOVQ         96(SP), AX
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $2, AX
+	JLT          rest
+
+turn:
+	PREFETCHT0   0(R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (BX)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (BX)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (BX)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (BX)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (DX)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (DX)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (DX)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (DX)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	PREFETCHT0   0(R14)
+	PREFETCHT0   64(R14)
+	PREFETCHT0   128(R14)
+	VPSLLD       $16, 192(CX), Z24
+	VPSLLD       $16, 256(CX), Z25
+	VPSLLD       $16, 320(CX), Z26
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (SI)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (SI)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (SI)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (SI)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (SI)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	VPANDD       192(CX), Z31, Z24
+	VPANDD       256(CX), Z31, Z25
+	VPANDD       320(CX), Z31, Z26
+	VBROADCASTSS (R15), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (R15)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (R15)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R15)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R15)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R15)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (R15)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (R15)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	ADDQ         $384, CX
+	ADDQ         208(DI), R12
+	ADDQ         208(DI), R14
+	SUBQ         $2, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $2, AX
+	JZ           through
+
+column:
+	PREFETCHT0   0(R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (BX)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (BX)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (BX)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (BX)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (DX)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (DX)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (DX)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (DX)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	ADDQ         $192, CX
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	DECQ         AX
+	JNZ          column
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z18, Z18
+	VADDPS       64(DX), Z19, Z19
+	VADDPS       128(DX), Z20, K1, Z20
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z21, Z21
+	VADDPS       64(DX), Z22, Z22
+	VADDPS       128(DX), Z23, K1, Z23
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z18, K2
+	VCMPPS       $3, Z18, Z18, K3
+	VPADDD.BCST  tileHalf<>(SB), Z18, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z18, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z19, K2
+	VCMPPS       $3, Z19, Z19, K3
+	VPADDD.BCST  tileHalf<>(SB), Z19, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z19, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z20, K2
+	VCMPPS       $3, Z20, Z20, K3
+	VPADDD.BCST  tileHalf<>(SB), Z20, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z20, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z21, K2
+	VCMPPS       $3, Z21, Z21, K3
+	VPADDD.BCST  tileHalf<>(SB), Z21, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z21, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z22, K2
+	VCMPPS       $3, Z22, Z22, K3
+	VPADDD.BCST  tileHalf<>(SB), Z22, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z22, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z23, K2
+	VCMPPS       $3, Z23, Z23, K3
+	VPADDD.BCST  tileHalf<>(SB), Z23, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z23, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z18, 0(SI)
+	VMOVUPS      Z19, 64(SI)
+	VMOVUPS      Z20, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z21, 0(SI)
+	VMOVUPS      Z22, 64(SI)
+	VMOVUPS      Z23, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+	MOVQ         AX, 120(SP)
+	JMP          some
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET

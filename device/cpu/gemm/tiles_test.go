@@ -92,6 +92,7 @@ func (kind *tileKind) check(t *testing.T, mem *tileMemory, tile TileFunc, r, v i
 		RS: 4 * (units*kind.wide + 1), CS: 4, BS: size * width, LDC: 4 * (width + 1), LDAdd: 4 * (width + 2), LDOut: 2 * (tiles*width + 3),
 		K: c.k, Units: c.units, Count: tiles, Bits: 1<<(last-width+kind.lanes) - 1,
 	}
+	a.Ask, a.AskHalf, a.AskStep = a.BS, 2*a.BS, 4*a.BS
 	a.AInc, a.BInc, a.CInc = r*a.RS, units*a.BS, r*a.LDC
 	if c.lanes > 0 && kind.lanes == 8 {
 		a.Mask = &laneMasks[c.lanes]
