@@ -34,14 +34,18 @@ func NewKernels(f cpuid.Features) *Kernels {
 			k.BF16 = withRow(tilesAVX512BF16, tilesAVX512BF16Row)
 		}
 	} else if k.Lanes == 16 {
-		k.streams = streamTiles{streaming(tilesAVX512, tilesAVX512Stream), streaming(tilesAVX512BF16, tilesAVX512BF16Stream), streaming(tilesAVX512Widen, tilesAVX512WidenStream)}
+		k.streams = streamTiles{
+			streaming(tilesAVX512, tilesAVX512Stream),
+			streaming(tilesAVX512BF16, tilesAVX512BF16Stream),
+			streaming(tilesAVX512Widen, tilesAVX512WidenStream),
+		}
 	}
 	return k
 }
 
 // roomy says whether the caches have room beside a block of B: for what is packed next of A, 64 KiB, or for the lines of a transposed
 // A that is read in place, which fall on a part of a cache's sets. Beside a first cache of 48 KiB a second one of 1 MiB has it, too: a
-// Zen 5 gains what an Emerald Rapids does (docs/performance/kernels.md).
+// Zen 5 gains what an Emerald Rapids does (docs/performance/zen5.md).
 func roomy(f cpuid.Features) bool { return f.L2 >= 2<<20 || f.L1D >= 48<<10 }
 
 // tilesAVX512WidenRow are the kernels of a single row of AVX512Widen, the widest of which takes fewer instructions.

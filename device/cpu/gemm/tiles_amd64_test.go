@@ -17,7 +17,8 @@ func tileKinds(f cpuid.Features) (kinds []tileKind) {
 			tileKind{"widen stream", streaming(tilesAVX512Widen, tilesAVX512WidenStream), 16, modelWidened, 2, false, false})
 	}
 	if f.HasAVX512BF16() {
-		kinds = append(kinds, tileKind{"bf16", tilesAVX512BF16, 16, modelPairs, 1, false, true}, tileKind{"bf16 row", tilesAVX512BF16Row, 16, modelPairs, 1, false, true},
+		kinds = append(kinds, tileKind{"bf16", tilesAVX512BF16, 16, modelPairs, 1, false, true},
+			tileKind{"bf16 row", tilesAVX512BF16Row, 16, modelPairs, 1, false, true},
 			tileKind{"bf16 stream", streaming(tilesAVX512BF16, tilesAVX512BF16Stream), 16, modelPairs, 1, false, true})
 	}
 	return kinds
