@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -26,6 +27,9 @@ type Client struct {
 	// Transport and Sleep are for tests; nil is the usual.
 	Transport http.RoundTripper
 	Sleep     func(context.Context, time.Duration) error
+
+	once  sync.Once
+	usual http.RoundTripper // one for all requests, so that a connection serves one after the other
 }
 
 // Bounds of what a hub, a mirror or somebody between may ask of this program.
@@ -170,18 +174,53 @@ func (c *Client) fileURL(n Name, commit, name string) string {
 	return c.Endpoint + "/" + n.Repo + "/resolve/" + commit + "/" + strings.Join(parts, "/")
 }
 
-// get requests a URL from byte from on, wherever it is redirected to.
+// get requests a URL from byte from on, wherever it is redirected to. Whoever reads the answer waits for its next byte as long as for the first.
 func (c *Client) get(ctx context.Context, target string, from int64) (*http.Response, error) {
-	return c.do(ctx, c.client(), http.MethodGet, target, from)
+	ctx, cancel := context.WithCancelCause(ctx)
+	resp, err := c.do(ctx, c.client(), http.MethodGet, target, from)
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &impatient{resp.Body, ctx, cancel}
+	return resp, nil
+}
+
+// errSilence is the end of an answer of which nothing comes any more.
+var errSilence = fmt.Errorf("the server sent nothing for %.0f seconds", patience.Seconds())
+
+// impatient is the body of an answer, whose Read fails after a while without a byte.
+type impatient struct {
+	io.ReadCloser
+	ctx    context.Context // of the request
+	cancel context.CancelCauseFunc
+}
+
+func (b *impatient) Read(p []byte) (int, error) {
+	silence := time.AfterFunc(patience, func() { b.cancel(errSilence) })
+	defer silence.Stop()
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && context.Cause(b.ctx) == errSilence {
+		err = errSilence // and not that the context was cancelled, which sounds like the user's doing
+	}
+	return n, err
+}
+
+func (b *impatient) Close() error {
+	defer b.cancel(nil)
+	return b.ReadCloser.Close()
 }
 
 func (c *Client) client() *http.Client {
+	c.once.Do(func() {
+		// no bound on the whole request, which may take hours: only on silence, here before the answer and in impatient within it
+		d := http.DefaultTransport.(*http.Transport).Clone()
+		d.ResponseHeaderTimeout, d.MaxIdleConnsPerHost = patience, filesAtOnce
+		c.usual = d
+	})
 	t := c.Transport
 	if t == nil {
-		// no bound on the whole request, which may take hours: only on silence, here before the answer and in fetch within it
-		d := http.DefaultTransport.(*http.Transport).Clone()
-		d.ResponseHeaderTimeout = patience
-		t = d
+		t = c.usual
 	}
 	return &http.Client{Transport: t, CheckRedirect: follow}
 }

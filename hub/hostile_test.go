@@ -6,14 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -458,6 +462,62 @@ func TestSilenceIsBounded(t *testing.T) {
 	given := &http.Transport{}
 	if c := (&Client{Transport: given}).client(); c.Transport != given || given.ResponseHeaderTimeout != 0 {
 		t.Errorf("a given transport became %+v", c.Transport)
+	}
+	// An answer that began and then stops: of the description and of a file alike it is told, tried again, and given up.
+	synctest.Test(t, func(t *testing.T) { // whose time passes in no time
+		var told []string
+		c := &Client{Endpoint: "http://hub.example", Cache: t.TempDir(), Transport: transport(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: untilDone{r.Context()}, Request: r}, nil
+		}), Retrying: func(err error, _ time.Duration) { told = append(told, err.Error()) }}
+		begin, want := time.Now(), "the server sent nothing for 60 seconds"
+		if _, err := c.info(t.Context(), Name{"org/model", "main"}); err == nil || err.Error() != "pull org/model@main: "+want || time.Since(begin) > time.Hour {
+			t.Errorf("the description: %v after %v", err, time.Since(begin))
+		}
+		p := &pull{Client: c}
+		if err := p.download(t.Context(), file{"a", 1, testCommit}, "http://hub.example/a", filepath.Join(c.Cache, "a")); err == nil || err.Error() != want {
+			t.Errorf("a file: %v", err)
+		}
+		if len(told) != 2*(attempts-1) || slices.ContainsFunc(told, func(s string) bool { return s != want }) {
+			t.Errorf("told %q", told)
+		}
+	})
+}
+
+// transport answers requests itself.
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// untilDone is the body of an answer that never goes on.
+type untilDone struct{ context.Context }
+
+func (b untilDone) Read([]byte) (int, error) { <-b.Done(); return 0, b.Err() }
+func (untilDone) Close() error               { return nil }
+
+// TestConnectionsAreUsedAgain: a model of many files takes no more of them than are downloaded at once. One for each would be left open until the server
+// ends it, and their number has a limit.
+func TestConnectionsAreUsedAgain(t *testing.T) {
+	files := small()
+	for i := range 40 {
+		files[fmt.Sprintf("%d.json", i)] = fmt.Append(nil, i)
+	}
+	s := newServer(t, files)
+	var opened atomic.Int64
+	hub := s.hub
+	s.hub = httptest.NewUnstartedServer(http.HandlerFunc(s.serveHub))
+	hub.Close()
+	s.hub.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	s.hub.Start()
+	s.client.Endpoint = s.hub.URL
+	if _, err := s.client.Pull(t.Context(), Name{"org/model", "main"}, []string{"*"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := opened.Load(); n > 2*filesAtOnce { // a request may open one while another ends
+		t.Errorf("%d connections for %d files", n, len(files))
 	}
 }
 

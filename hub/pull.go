@@ -17,7 +17,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"hone/internal/atomicfile"
 	"hone/internal/filelock"
@@ -316,8 +315,6 @@ func (p *pull) fetch(ctx context.Context, target string, d *partial) error {
 	if d.have == d.of.size { // also of an empty file; a range that begins at the end is refused by servers
 		return nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	resp, err := p.get(ctx, target, d.have)
 	if err != nil {
 		return err
@@ -334,12 +331,9 @@ func (p *pull) fetch(ctx context.Context, target string, d *partial) error {
 	default:
 		return &statusError{code: resp.StatusCode}
 	}
-	stall := time.AfterFunc(patience, cancel)
-	defer stall.Stop()
 	buf := make([]byte, 1<<18)
 	for {
 		n, err := resp.Body.Read(buf)
-		stall.Reset(patience)
 		data := buf[min(skip, int64(n)):n]
 		skip -= int64(n - len(data))
 		if d.have+int64(len(data)) > d.of.size {
