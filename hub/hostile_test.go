@@ -364,6 +364,21 @@ func TestRevisions(t *testing.T) {
 	}
 }
 
+// TestCutPullIsNotFound: a model of which a file is missing yet is not in the cache, by its branch or by its commit.
+func TestCutPullIsNotFound(t *testing.T) {
+	s := newServer(t, model())
+	s.cutAfter("model.safetensors", 0)
+	for _, revision := range []string{"main", testCommit} {
+		n := Name{"org/model", revision}
+		if _, err := s.client.Pull(t.Context(), n, nil, nil); err == nil {
+			t.Fatal("a download that is cut again and again succeeds")
+		}
+		if dir, ok := Find(s.client.Cache, n); ok {
+			t.Errorf("%s is found at %s", n, dir)
+		}
+	}
+}
+
 // TestCacheIsMended: a blob of another size is downloaded again, and a file in the place of a link gives way.
 func TestCacheIsMended(t *testing.T) {
 	s := newServer(t, model())

@@ -43,7 +43,7 @@ func (c *Client) Pull(ctx context.Context, n Name, include []string, progress fu
 	}
 	p := &pull{Client: c, name: n, commit: i.commit, root: n.folder(c.Cache), report: progress}
 	p.snapshot = filepath.Join(p.root, "snapshots", i.commit)
-	for _, d := range []string{"blobs", "refs", filepath.Join("snapshots", i.commit)} {
+	for _, d := range []string{"blobs", "refs"} {
 		if err := os.MkdirAll(filepath.Join(p.root, d), 0o755); err != nil {
 			return "", fmt.Errorf("pull %s: %w", n, err)
 		}
@@ -51,7 +51,12 @@ func (c *Client) Pull(ctx context.Context, n Name, include []string, progress fu
 	if err := p.all(ctx, files); err != nil {
 		return "", err
 	}
-	// last: Find goes by the reference, so a model is found only when all of it is there
+	// last: Find goes by the reference, and for a commit by the snapshot's folder, so a model is found only when all of it is there
+	for _, f := range files {
+		if err := p.link(f); err != nil {
+			return "", err
+		}
+	}
 	if n.Revision != i.commit {
 		if err := p.writeRef(); err != nil {
 			return "", fmt.Errorf("pull %s: %w", n, err)
@@ -92,7 +97,7 @@ func (p *pull) tell() {
 	p.report(Progress{Files: p.files, Bytes: p.bytes.Load(), FilesDone: p.done.Load(), BytesIn: p.in.Load(), Cached: p.cached.Load()})
 }
 
-// all downloads files, some at once, and stops at the first failure.
+// all downloads files, some at once, and stops at the first failure. What it learns of them is in files then.
 func (p *pull) all(ctx context.Context, files []file) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -103,7 +108,7 @@ func (p *pull) all(ctx context.Context, files []file) error {
 	slices.SortStableFunc(files, func(a, b file) int { // small ones first: a wrong model shows at once
 		return int(min(max(a.size-b.size, -1), 1))
 	})
-	work := make(chan file)
+	work := make(chan *file)
 	var wg sync.WaitGroup
 	for range min(filesAtOnce, len(files)) {
 		wg.Go(func() {
@@ -117,9 +122,9 @@ func (p *pull) all(ctx context.Context, files []file) error {
 			}
 		})
 	}
-	for _, f := range files {
+	for i := range files {
 		select {
-		case work <- f:
+		case work <- &files[i]:
 		case <-ctx.Done(): // a worker failed, or the caller has had enough
 		}
 	}
@@ -128,8 +133,8 @@ func (p *pull) all(ctx context.Context, files []file) error {
 	return context.Cause(ctx)
 }
 
-// one puts a file into the cache and its name into the snapshot.
-func (p *pull) one(ctx context.Context, f file) error {
+// one puts a file into the cache; its name is not in the snapshot yet.
+func (p *pull) one(ctx context.Context, f *file) error {
 	target := p.fileURL(p.name, p.commit, f.name)
 	if !etagPattern.MatchString(f.etag) || f.size < 0 {
 		etag, size, err := p.head(ctx, target)
@@ -142,12 +147,14 @@ func (p *pull) one(ctx context.Context, f file) error {
 		p.bytes.Add(size - max(f.size, 0))
 		f.etag, f.size = etag, size
 	}
-	blob := filepath.Join(p.root, "blobs", f.etag)
-	if err := p.fill(ctx, f, target, blob); err != nil {
+	if err := p.fill(ctx, *f, target, p.blob(*f)); err != nil {
 		return p.explain(fmt.Errorf("%s: %w", f.name, err), p.name)
 	}
-	return p.link(f, blob)
+	return nil
 }
+
+// blob is where a file's content is.
+func (p *pull) blob(f file) string { return filepath.Join(p.root, "blobs", f.etag) }
 
 // fill puts a file's content into the cache, unless it is there. Of files of equal content the first is downloaded, and the others wait for it.
 func (p *pull) fill(ctx context.Context, f file, target, blob string) error {
@@ -170,8 +177,8 @@ func there(blob string, size int64) bool {
 
 // link names a blob in the snapshot: by a relative symbolic link, as the Python library does, a hard link where there are none, or a copy where
 // there are none of those either, as on a memory stick.
-func (p *pull) link(f file, blob string) error {
-	path := filepath.Join(p.snapshot, filepath.FromSlash(f.name))
+func (p *pull) link(f file) error {
+	blob, path := p.blob(f), filepath.Join(p.snapshot, filepath.FromSlash(f.name))
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("pull %s: %w", p.name, err)
 	}
