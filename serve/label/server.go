@@ -15,6 +15,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -68,22 +69,27 @@ func NewServer(store *Store, host, token string) (*Server, error) {
 }
 
 // URL is the address to open, with the token.
-func (s *Server) URL() string { return "http://" + s.host + "/?token=" + s.token }
+func (s *Server) URL() string { return "http://" + s.host + "/?token=" + url.QueryEscape(s.token) }
 
 // Trouble tells annotators that no more answers will come, and why.
 func (s *Server) Trouble(text string) { s.trouble.Store(&text) }
 
-// Serve answers until ctx is cancelled, and then lets requests under way end.
+// Serve answers until ctx is cancelled, and then lets requests under way end, for some seconds.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
-	// Shutdown outlives ctx by some seconds, in which a verdict on its way is still kept.
+	// Shutdown outlives ctx by some seconds, in which a verdict on its way is still kept. What is open longer is cut: browsers also open connections ahead,
+	// on which nothing is asked.
 	ended := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		ended <- server.Shutdown(grace)
+		err := server.Shutdown(grace)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close()
+		}
+		ended <- err
 	}()
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the label page: %w", err)
@@ -108,11 +114,13 @@ func (s *Server) guard(next http.Handler) http.Handler {
 				http.Error(w, "wrong token; open the address that hone label printed", http.StatusForbidden)
 				return
 			}
-			http.SetCookie(w, &http.Cookie{Name: s.cookie, Value: given, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+			// Lax and not strict: who follows the address from another site, such as a message in a browser, would arrive without it. No request of
+			// another site's page has it either way, but for opening this one, and posts of such are refused besides.
+			http.SetCookie(w, &http.Cookie{Name: s.cookie, Value: url.QueryEscape(given), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
 			http.Redirect(w, r, "/", http.StatusSeeOther) // the token leaves the address bar
 			return
 		}
-		if c, err := r.Cookie(s.cookie); err != nil || !s.is(c.Value) {
+		if c, err := r.Cookie(s.cookie); err != nil || !s.kept(c.Value) {
 			http.Error(w, "no token; open the address that hone label printed", http.StatusForbidden)
 			return
 		}
@@ -123,6 +131,12 @@ func (s *Server) guard(next http.Handler) http.Handler {
 
 func (s *Server) is(token string) bool {
 	return subtle.ConstantTimeCompare([]byte(token), []byte(s.token)) == 1
+}
+
+// kept reports whether a cookie has the token, written as in the address: a cookie cannot hold every character.
+func (s *Server) kept(cookie string) bool {
+	token, err := url.QueryUnescape(cookie)
+	return err == nil && s.is(token)
 }
 
 // ours reports whether a request was meant for this server: on loopback the name must be loopback's, or any page that

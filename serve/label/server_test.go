@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // site is a running page and a browser that has opened its address.
@@ -160,6 +161,60 @@ func TestHostileAnswer(t *testing.T) {
 	if err != nil || bytes.Contains(script, []byte("innerHTML")) {
 		t.Errorf("the page sets HTML from texts, error %v", err)
 	}
+}
+
+// TestTokensOfAllKinds: the printed address opens the page whatever the token is made of.
+func TestTokensOfAllKinds(t *testing.T) {
+	store := openStore(t)
+	for _, token := range []string{"plain", "a+b/c=", "two words", "a&b", "a#b", "50%", "50%41", `"quoted"`, "a;b,c", `a\b`, "ü"} {
+		l := httptest.NewUnstartedServer(nil)
+		server, err := NewServer(store, l.Listener.Addr().String(), token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Config.Handler = server.handler
+		l.Start()
+		jar, _ := cookiejar.New(nil)
+		v := site{store, &http.Client{Jar: jar}, ""}
+		if code, body := v.do(t, "GET", server.URL(), "", nil); code != 200 || !strings.Contains(body, "<title>hone label") {
+			t.Errorf("%s gives %d %.80s", server.URL(), code, body)
+		}
+		l.Close()
+	}
+}
+
+// ahead is a listener with one connection, on which nothing is asked, as browsers open them.
+type ahead struct{ conns chan net.Conn }
+
+func (l ahead) Accept() (net.Conn, error) {
+	if c, ok := <-l.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (l ahead) Close() error   { close(l.conns); return nil }
+func (l ahead) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestServeEndsBesideOpenConnections: a connection that a browser keeps open is no reason to fail.
+func TestServeEndsBesideOpenConnections(t *testing.T) {
+	server, err := NewServer(openStore(t), "127.0.0.1:8321", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) { // whose time passes in no time
+		browser, conn := net.Pipe()
+		defer browser.Close()
+		l := ahead{make(chan net.Conn, 1)}
+		l.conns <- conn
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- server.Serve(ctx, l) }()
+		synctest.Wait()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestServeEnds(t *testing.T) {

@@ -234,7 +234,8 @@ func (s *Store) Unanswered(ctx context.Context, limit int) ([]Pair, error) {
 	return pairs, rows.Err()
 }
 
-// SetAnswers keeps the answers of pairs that Unanswered listed. Pairs of equal answers, or with an empty one, are not shown.
+// SetAnswers keeps the answers of pairs that Unanswered listed. Pairs of equal answers, or with an empty one, are not shown. What another program has
+// answered meanwhile stays as it is: it may have been judged.
 func (s *Store) SetAnswers(ctx context.Context, pairs []Pair) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
 		for _, p := range pairs {
@@ -256,7 +257,7 @@ func setAnswers(ctx context.Context, tx *sql.Tx, p Pair) error {
 	case a == b:
 		reason = sameAnswers
 	}
-	_, err := tx.ExecContext(ctx, "UPDATE pairs SET a = ?, b = ?, source_a = ?, source_b = ?, left_out = ? WHERE id = ?",
+	_, err := tx.ExecContext(ctx, "UPDATE pairs SET a = ?, b = ?, source_a = ?, source_b = ?, left_out = ? WHERE id = ? AND a IS NULL",
 		p.Answers[0].Text, p.Answers[1].Text, p.Answers[0].Source, p.Answers[1].Source, reason, p.ID)
 	return err
 }

@@ -301,6 +301,27 @@ func TestTwoProgramsOneStore(t *testing.T) {
 	}
 }
 
+// TestAnswersStay: of two programs that answer one prompt the first is kept, on which a verdict may stand.
+func TestAnswersStay(t *testing.T) {
+	s := openStore(t)
+	if _, err := s.AddPrompts(t.Context(), []json.RawMessage{prompt("q")}); err != nil {
+		t.Fatal(err)
+	}
+	first, err := s.Unanswered(t.Context(), 1)
+	second, err2 := s.Unanswered(t.Context(), 1)
+	if err := errors.Join(err, err2); err != nil || len(first) != 1 || len(second) != 1 {
+		t.Fatal(first, second, err)
+	}
+	first[0].Answers, second[0].Answers = [2]Answer{{"good", "one"}, {"bad", "one"}}, [2]Answer{{"worse", "two"}, {"better", "two"}}
+	if err := errors.Join(s.SetAnswers(t.Context(), first), s.Judge(t.Context(), Judgement{Pair: first[0].ID, Annotator: "ann", Verdict: A, Left: A}), s.SetAnswers(t.Context(), second)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if _, err := s.Export(t.Context(), &out); err != nil || !strings.Contains(out.String(), `"chosen":"good","rejected":"bad"`) {
+		t.Errorf("the verdict is now %s, %v", out.String(), err)
+	}
+}
+
 // TestStoreRefuses: files that are no store, and verdicts that no page sends.
 func TestStoreRefuses(t *testing.T) {
 	dir := t.TempDir()
