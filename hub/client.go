@@ -251,7 +251,7 @@ func (c *Client) do(ctx context.Context, client *http.Client, method, target str
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, plain(err)
 	}
 	if resp.StatusCode < 400 {
 		return resp, nil
@@ -262,6 +262,20 @@ func (c *Client) do(ctx context.Context, client *http.Client, method, target str
 		e.wait = min(time.Duration(min(s, 3600))*time.Second, maxWait)
 	}
 	return nil, e
+}
+
+// plain drops the address of a request that failed, but for its host: stores are sent to with a signature in it, which opens a private file to whoever
+// reads it in a log.
+func plain(err error) error {
+	failed, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err
+	}
+	host := "the hub"
+	if u, err := url.Parse(failed.URL); err == nil {
+		host = u.Host
+	}
+	return fmt.Errorf("%s: %w", host, failed.Err)
 }
 
 // firstLine bounds what a server's words take in an error.

@@ -229,6 +229,29 @@ func TestTokenStaysAtTheEndpoint(t *testing.T) {
 	}
 }
 
+// TestSignedAddresses: no failure tells the address of a store, which has a signature in it, nor what is tried again.
+func TestSignedAddresses(t *testing.T) {
+	s := newServer(t, small())
+	down := httptest.NewServer(nil)
+	down.Close()
+	s.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/model.safetensors") {
+			return false
+		}
+		http.Redirect(w, r, down.URL+"/blob?X-Amz-Signature=secret", http.StatusFound)
+		return true
+	}
+	var said []string
+	s.client.Retrying = func(err error, _ time.Duration) { said = append(said, err.Error()) }
+	_, err := s.pull()
+	if err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(down.URL, "http://")+": dial tcp") || len(said) != attempts-1 {
+		t.Fatalf("%v after %q", err, said)
+	}
+	if all := strings.Join(append(said, err.Error()), "\n"); strings.Contains(all, "secret") {
+		t.Errorf("it says %s", all)
+	}
+}
+
 func parsed(t *testing.T, text string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(text)
