@@ -33,22 +33,11 @@ var errHeld = errors.New("another run is at work in this folder")
 // in any way. It is errHeld where another run has it; where folders cannot be locked, two runs in one at the
 // same time are the user's to avoid.
 func hold(dir string) (release func(), err error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	err = filelock.Try(f)
-	if errors.Is(err, errors.ErrUnsupported) {
-		err = nil
-	}
-	if errors.Is(err, filelock.ErrHeld) || err == nil && !filelock.IsAt(f, dir) { // or a run that was refused has just removed it
+	release, err = filelock.Folder(dir)
+	if errors.Is(err, filelock.ErrHeld) {
 		err = errHeld
 	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return func() { f.Close() }, nil
+	return release, err
 }
 
 // Step is that of the newest checkpoint, 0 where there is none.

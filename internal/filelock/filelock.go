@@ -1,7 +1,7 @@
 // Package filelock locks files and folders for one process at a time. The system drops a lock when its file is closed or the process ends,
 // however it ends. A lock is advice: it keeps out only those that ask for it.
 //
-// Not every system and file system has such locks (Windows and AIX, NFS for folders). There both functions say errors.ErrUnsupported, and
+// Not every system and file system has such locks (Windows and AIX, NFS for folders). There Try and Wait say errors.ErrUnsupported, and
 // to have one process at a time is left to the user.
 package filelock
 
@@ -22,4 +22,26 @@ func IsAt(f *os.File, path string) bool {
 	}
 	there, err := os.Stat(path)
 	return err == nil && os.SameFile(ours, there)
+}
+
+// Folder locks the folder dir itself, so that no file is left behind, until release is called or the process ends in any way. It is ErrHeld where
+// another has it; where folders cannot be locked, to have one process at a time is left to the user.
+func Folder(dir string) (release func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = Try(f)
+	none := errors.Is(err, errors.ErrUnsupported)
+	if none {
+		err = nil
+	}
+	if err == nil && !IsAt(f, dir) { // one that failed or was refused has just removed it
+		err = ErrHeld
+	}
+	if none || err != nil { // nothing to hold, and an open folder cannot be removed everywhere
+		f.Close()
+		return func() {}, err
+	}
+	return func() { f.Close() }, nil
 }

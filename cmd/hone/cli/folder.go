@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 
 	"hone/adapter"
+	"hone/internal/filelock"
 )
 
 // WriteFolder makes the folder of a model or of a tokenizer. write gets a folder within out, and what it wrote there is moved to out once all of it is
-// there, config.json last. Where write fails, also because it is interrupted, out is as it was before. What a killed call left is removed by the next.
+// there, config.json last. Where write fails, also because it is interrupted, out is as it was before. What a killed call left is removed by the next, and
+// one beside another in the same folder is refused: it would take the other's files for such.
 func WriteFolder(out string, write func(dir string) error) (err error) {
 	if err := CheckFree(out); err != nil {
 		return err
@@ -18,6 +20,19 @@ func WriteFolder(out string, write func(dir string) error) (err error) {
 	// A folder that the call made goes with it when it fails; one that was there before stays.
 	_, missing := os.Stat(out)
 	temp := filepath.Join(out, ".hone-unfinished")
+	if err := os.MkdirAll(out, 0o777); err != nil {
+		return fmt.Errorf("make the folder %s: %w", out, err)
+	}
+	release, err := filelock.Folder(out)
+	if errors.Is(err, filelock.ErrHeld) {
+		return fmt.Errorf("another program writes to %s; wait for its end, or name another folder as out", out)
+	} else if err != nil {
+		return fmt.Errorf("open the folder %s: %w", out, err)
+	}
+	defer release()
+	if err := CheckFree(out); err != nil { // one that ended meanwhile
+		return err
+	}
 	if err := errors.Join(os.RemoveAll(temp), os.MkdirAll(temp, 0o777)); err != nil {
 		return fmt.Errorf("make the folder %s: %w", out, err)
 	}
