@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -39,11 +41,23 @@ func Create(path string) (*File, error) {
 	if dir == "" {
 		dir = "."
 	}
-	f, err := os.CreateTemp(dir, "."+name+tempMark+"*")
+	f, err := createTemp(filepath.Join(dir, "."+name+tempMark))
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", path, plain(err))
 	}
 	return &File{file: f, path: path}, nil
+}
+
+// createTemp makes a file of a name that begins so and that there is not. Unlike os.CreateTemp it leaves to the system, by its umask, who may read what
+// the file will be.
+func createTemp(begin string) (f *os.File, err error) {
+	for range 10000 {
+		f, err = os.OpenFile(begin+strconv.FormatUint(uint64(rand.Uint32()), 10), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, os.ErrExist) {
+			break
+		}
+	}
+	return f, err
 }
 
 // Write appends p.
@@ -81,9 +95,6 @@ func (f *File) Commit() error {
 	defer f.Abort()
 	if f.err != nil {
 		return f.err
-	}
-	if err := f.file.Chmod(0o644); err != nil {
-		return f.keep(err)
 	}
 	if err := f.file.Sync(); err != nil {
 		return f.keep(err)
