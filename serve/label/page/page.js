@@ -54,7 +54,9 @@ function showText(id, text) {
 
 function show(v) {
   const p = v.progress, a = p.agreement;
-  $("bar").style.width = p.ready ? 100 * p.done / p.ready + "%" : "0";
+  const percent = p.ready ? 100 * p.done / p.ready : 0;
+  $("bar").style.width = percent + "%";
+  $("bar").parentElement.setAttribute("aria-valuenow", Math.round(percent));
   $("count").textContent = `${p.done} of ${p.ready}` + (p.waiting ? ` (${p.waiting} being written)` : "");
   $("agreement").textContent = a.shared ? `agreement ${a.percent.toFixed(0)}%` + (a.has_alpha ? `, α ${a.alpha.toFixed(2)}` : "") + ` on ${a.shared}` : "";
   $("who").textContent = who;
@@ -75,26 +77,28 @@ function show(v) {
   showText("left", v.left);
   showText("right", v.right);
   $("comment").value = v.comment || ""; // of the verdict that was undone
+  scrollTo(0, 0); // in a narrow window the answers stand in the page, not in boxes of their own
   since = performance.now();
 }
 
 async function act(path, body, said = "") {
   if (busy) return;
   busy = true;
-  document.querySelectorAll("button").forEach((b) => b.disabled = true);
+  document.body.classList.add("busy"); // and no button is disabled, as the one that was pressed would lose the focus
   try {
     show(await call(path, body));
     note(said);
   } catch (e) {
     note(e.status ? e.message : "the server does not answer; is hone label still running?"); // the browser's own words for it help nobody
-    if (!pair && !e.status) { // who waits for answers goes on waiting
+    if ($("work").hidden && $("wait").hidden) login(); // a first answer that failed leaves nothing else to go on with
+    else if (!pair && !e.status) { // who waits for answers goes on waiting
       clearTimeout(timer); // one timer, or each vain click would leave another, which clears the comment on the first pair that comes
       timer = setTimeout(() => next(), 3000);
     }
     if (e.status === 409) setTimeout(() => next(e.message), 0); // judged in another tab: say so beside the next pair
   }
   busy = false;
-  document.querySelectorAll("button").forEach((b) => b.disabled = false);
+  document.body.classList.remove("busy");
 }
 
 const next = (said = "") => act("/api/next?annotator=" + encodeURIComponent(who), undefined, said);
@@ -104,6 +108,7 @@ const judge = (verdict) => pair && act("/api/judge", {
 });
 
 function login() {
+  clearTimeout(timer); // who types a name waits for no pair, which would take the field away
   $("work").hidden = $("wait").hidden = true;
   $("login").hidden = false;
   $("name").value = who;
@@ -118,7 +123,7 @@ $("login").addEventListener("submit", (e) => {
   localStorage.setItem("annotator", who);
   next();
 });
-$("who").addEventListener("click", login);
+$("who").addEventListener("click", () => busy || login());
 $("undo").addEventListener("click", undo);
 $("undo2").addEventListener("click", undo);
 document.querySelectorAll("[data-verdict]").forEach((b) => b.addEventListener("click", () => judge(b.dataset.verdict)));
@@ -128,6 +133,7 @@ document.addEventListener("keydown", (e) => {
   const key = e.key.length === 1 ? e.key.toLowerCase() : e.key; // caps lock or not
   if (e.ctrlKey || e.altKey || e.metaKey || e.repeat || !$("login").hidden || $("work").hidden && key !== "u") return;
   if (e.target.tagName === "INPUT") {
+    if (e.isComposing) return; // Enter chooses a character there, and what is typed on is no verdict
     if (e.key === "Enter" || e.key === "Escape") e.target.blur();
     return;
   }
