@@ -43,6 +43,7 @@ const (
 	marginLeft, marginRight = 52, 14
 	marginTop, marginBottom = 12, 30
 	maxPoints               = 600 // of a curve as drawn
+	dotSpace                = 8.0 // for a dot of a curve
 )
 
 // axis maps values lo to hi to places from at to to.
@@ -198,8 +199,9 @@ func (c *curve) draw(b *strings.Builder, x, y axis) {
 		pen = "L"
 	}
 	b.WriteString(`"/>`)
+	dots := len(xs) == 1 || c.Dots && float64(len(xs))*dotSpace <= x.to-x.from // closer they would be a thick line, which hides others
 	for i := range xs {
-		if (c.Dots || len(xs) == 1) && finite(ys[i]) {
+		if dots && finite(ys[i]) {
 			fmt.Fprintf(b, `<circle class="dot %s" r="3" cx="%.1f" cy="%.1f"/>`, c.Class, x.at(xs[i]), y.at(ys[i]))
 		}
 	}

@@ -15,7 +15,11 @@ func (r *run) subtitle() string {
 	}
 	if len(r.steps) > 0 {
 		last := r.steps[len(r.steps)-1]
-		parts = append(parts, fmt.Sprintf("%s steps", grouped(float64(last.Step))), compact(float64(last.Tokens))+" tokens", duration(last.Seconds))
+		word := "steps"
+		if last.Step == 1 {
+			word = "step"
+		}
+		parts = append(parts, grouped(float64(last.Step))+" "+word, compact(float64(last.Tokens))+" tokens", duration(last.Seconds))
 	}
 	return strings.Join(parts, " · ")
 }

@@ -93,6 +93,20 @@ func TestDrawing(t *testing.T) {
 	}
 }
 
+// TestDotsByRoom: as long as they stand apart; hundreds of evaluations would be a line three times as thick as the others, and hide them.
+func TestDotsByRoom(t *testing.T) {
+	for n, want := range map[int]int{2: 2, 12: 12, 13: 0, 250: 0} { // 100 units of width
+		c := curve{Class: "val", Dots: true}
+		for i := range n {
+			c.X, c.Y = append(c.X, float64(i)), append(c.Y, float64(i))
+		}
+		f := &figure{w: 166, h: 142, Curves: []curve{c}}
+		if got := strings.Count(string(f.SVG()), "<circle"); got != want {
+			t.Errorf("of %d points %d have dots, want %d", n, got, want)
+		}
+	}
+}
+
 // TestTicksByRoom: one for each 45 units up, and one for each 80 across.
 func TestTicksByRoom(t *testing.T) {
 	f := &figure{w: 960, h: 380, Curves: []curve{{X: []float64{0, 1200}, Y: []float64{0, 7.6}}}}

@@ -113,6 +113,9 @@ func TestTiles(t *testing.T) {
 	if got, want := strings.ReplaceAll(r.subtitle(), "\u202f", " "), "3.41M parameters · 3 steps · 3k tokens · 1m15s"; got != want {
 		t.Errorf("below the title stands %q, want %q", got, want)
 	}
+	if one := (&run{steps: []step{{Step: 1, Tokens: 10, Seconds: 1}}}).subtitle(); one != "1 step · 10 tokens · 1s" {
+		t.Errorf("of a single step the page says %q", one)
+	}
 	for info, want := range map[string]string{"bigram_loss": "0.500 above bigram's 2", "unigram_loss": "0.500 above unigram's 2", "parameters": "nats per held-out token"} {
 		r.info = map[string]any{info: 2.0}
 		if got := tileOf(t, r, "validation loss").Note; got != want {

@@ -86,6 +86,20 @@ func TestPageNeedsNoOtherFile(t *testing.T) {
 	}
 }
 
+// TestPageOnPaper: legends keep their colours, charts stay with their titles, and tables are not cut where they would be scrolled. The rules
+// stand last, or those for the screen would win.
+func TestPageOnPaper(t *testing.T) {
+	for name, css := range map[string]string{"page.css": pageCSS, "curation.css": curationCSS} {
+		at := strings.LastIndex(css, "@media")
+		if at < 0 || !strings.HasPrefix(css[at:], "@media print") || !strings.Contains(css[at:], "print-color-adjust: exact") || !strings.Contains(css[at:], "max-height: none") {
+			t.Errorf("%s does not end with the rules of paper", name)
+		}
+	}
+	if !strings.Contains(pageCSS[strings.LastIndex(pageCSS, "@media"):], "figure, .tile, tr { break-inside: avoid; }") {
+		t.Error("charts are broken between pages")
+	}
+}
+
 // TestDrawingsAreWellFormed parses every svg as XML and compares places with hand values.
 func TestDrawingsAreWellFormed(t *testing.T) {
 	html := mustWrite(t, writeRun(t, 3000))
