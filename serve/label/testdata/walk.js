@@ -10,7 +10,7 @@
   };
   const idle = () => until("the server answered", () => !busy);
   const enter = (name) => { $("name").value = name; document.querySelector("#login button").click(); };
-  const press = (on, key, more) => on.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, ...more }));
+  const press = (on, key, more) => on.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more }));
   const judgeLeft = async () => { document.querySelector("[data-verdict=left]").click(); await idle(); };
   const left = (letters) => { // where they stand on the left side of the page
     const text = $("left").querySelector("code").firstChild, range = document.createRange(), at = text.data.indexOf(letters);
@@ -40,6 +40,8 @@
     button.click();
     check(!button.disabled, "the button that was pressed is disabled, and loses the focus");
     await idle();
+    check(!press(button, "Enter", { repeat: true }), "an Enter that is held judges one pair after the other");
+    check(press(button, "Enter"), "Enter does not press a button");
     check(scrollY === 0, "the next pair is shown from " + scrollY + " pixels below its beginning");
     check($("bar").parentElement.getAttribute("aria-valuenow") === "33", "progress is " + $("bar").parentElement.getAttribute("aria-valuenow"));
 
