@@ -56,8 +56,8 @@ type MixedSource struct {
 	Repeated Count `json:"repeated"` // of Count, what was written before: how far the source was upsampled
 }
 
-// Mix writes documents of several sources in turn, so that at every point each has its share of the text to within one document: the next document is of
-// the source that is furthest behind. A source that ends begins anew. It goes on from the parts that an earlier call with the same Fingerprint finished.
+// Mix writes documents of several sources in turn, so that at every point each has its share of the text to within two documents: the next document is of
+// the source that lacks most of it. A source that ends begins anew. It goes on from the parts that an earlier call with the same Fingerprint finished.
 func Mix(ctx context.Context, cfg MixConfig) (_ *Mixed, err error) {
 	m, err := newMixer(cfg)
 	if err != nil {
@@ -255,11 +255,21 @@ func (s *mixing) rewind() {
 	s.pull, s.stop, s.Position = nil, nil, 0
 }
 
-// behind is the source that has least of what it should have, the first of several.
+// behind is the source that lacks most of its share of what is written, the first of several. By the ratio of what it has to its share, all of many small
+// sources would come before a large one, which would lack the half of that from then on.
 func (m *mixer) behind() *mixing {
-	// what it has over what it should have; of equal ones MinFunc gives the first, so the order of the sources decides and nothing else
-	has := func(s *mixing) float64 { return float64(m.amount(s.Count)) / s.Portion }
-	return slices.MinFunc(m.sources, func(a, b *mixing) int { return cmp.Compare(has(a), has(b)) })
+	total, weights := float64(m.amount(m.total)), m.weights()
+	lacks := func(s *mixing) float64 { return s.Portion/weights*total - float64(m.amount(s.Count)) }
+	// of equal ones MaxFunc gives the first, so the order of the sources decides and nothing else
+	return slices.MaxFunc(m.sources, func(a, b *mixing) int { return cmp.Compare(lacks(a), lacks(b)) })
+}
+
+// weights is the sum of the sources' weights.
+func (m *mixer) weights() (sum float64) {
+	for _, s := range m.sources {
+		sum += s.Portion
+	}
+	return sum
 }
 
 // amount is what shares are of.
@@ -339,10 +349,7 @@ func (m *mixer) finish() (*Mixed, error) {
 		return nil, err
 	}
 	r := &Mixed{Unit: m.unit(), Total: m.total, Parts: m.state.Parts}
-	weights := 0.0
-	for _, s := range m.sources {
-		weights += s.Portion
-	}
+	weights := m.weights()
 	for _, s := range m.sources {
 		r.Sources = append(r.Sources, MixedSource{Name: s.Name, Wanted: s.Portion / weights, Share: document.Share(int(m.amount(s.Count)), int(m.amount(m.total))),
 			Count: s.Count, Passes: s.Passes, Repeated: s.Repeated})

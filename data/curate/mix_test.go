@@ -1,11 +1,15 @@
 package curate
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +66,37 @@ func TestMixKeepsShares(t *testing.T) {
 			}
 			if int(s.Documents-s.Repeated.Documents) != len(distinct) {
 				t.Errorf("%s: %d documents, %d repeated, but %d different ones", s.Name, s.Documents, s.Repeated.Documents, len(distinct))
+			}
+		}
+	}
+}
+
+// TestMixKeepsSharesOfManySources: a large source behind many small ones is not behind all of them, as it was while the ratios of what sources had to
+// their shares were compared.
+func TestMixKeepsSharesOfManySources(t *testing.T) {
+	const size = 100 // bytes of each document
+	dir, weights := t.TempDir(), map[string]float64{"large": 0.5}
+	var list []Ingredient
+	for i := range 20 {
+		weights[fmt.Sprintf("small-%02d", i)] = 0.025
+	}
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(weights))) { // the large one last
+		list = append(list, Ingredient{Name: name, Weight: func() (float64, error) { return weights[name], nil }, Docs: func() iter.Seq2[data.Document, error] {
+			return func(yield func(data.Document, error) bool) {
+				for n := 1; n <= 100 && yield(data.Document{Text: bytes.Repeat([]byte{'a'}, size), Source: name, Record: n}, nil); n++ {
+				}
+			}
+		}})
+	}
+	if _, err := Mix(t.Context(), MixConfig{Dir: dir, Ingredients: list, Amount: 200 * size, ShardBytes: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	given, sum := map[string]float64{}, 0.0
+	for i, l := range read(t, dir) {
+		given[l.Source], sum = given[l.Source]+size, sum+size
+		for name, want := range weights {
+			if off := given[name] - want*sum; off > size || off < -2*size {
+				t.Fatalf("after %d documents %s is off by %.2f of one", i+1, name, off/size)
 			}
 		}
 	}
