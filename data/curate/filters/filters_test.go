@@ -105,6 +105,25 @@ func TestC4KeepsSentences(t *testing.T) {
 	}
 }
 
+// TestC4TakesCitationsOut: the marks of footnotes go, and a sentence that ends in them stays; other brackets stay.
+func TestC4TakesCitationsOut(t *testing.T) {
+	rules := C4{MinSentences: 1, MinWords: 3, Punctuation: true}
+	for text, want := range map[string]string{
+		"She was born in 1912.[3]":                              "She was born in 1912.",
+		"It is large[1][citation needed] and old.[2] [12]":      "It is large and old.",
+		"The early years of her life.[edit]\nEarly years[edit]": "The early years of her life.",
+		"An array x[i] or x[10a] stays as it is.":               "An array x[i] or x[10a] stays as it is.",
+	} {
+		d := &document.Doc{Text: text}
+		if rejected := rules.Step().Apply(d); rejected != "" || d.Text != want {
+			t.Errorf("%q: %q, %q", text, d.Text, rejected)
+		}
+	}
+	if rejected := rules.Step().Apply(&document.Doc{Text: "[1] [2] [3]."}); rejected == "" {
+		t.Error("marks alone are a sentence")
+	}
+}
+
 // TestC4LineEnds: the ends of lines that the paper and its code keep, with the marks of other scripts, and those that go.
 func TestC4LineEnds(t *testing.T) {
 	for end, keep := range map[string]bool{".": true, "!": true, "?": true, `"`: true, "'": true, "”": true, ".”": true, "?)": true, "。": true, `..."`: true,

@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -8,8 +9,8 @@ import (
 	"hone/data/curate/words"
 )
 
-// C4 are the rules of the Colossal Clean Crawled Corpus (Raffel et al., 2020, section 2.2): lines that are no sentences go, and documents of which
-// little is left, or that are pages without a text.
+// C4 are the rules of the Colossal Clean Crawled Corpus (Raffel et al., 2020, section 2.2): citation markers and lines that are no sentences go, and
+// documents of which little is left, or that are pages without a text.
 type C4 struct {
 	MinSentences     int  `yaml:"min_sentences" doc:"a document keeps at least this many sentences"`
 	MinWords         int  `yaml:"min_words" doc:"a line of fewer words goes"`
@@ -23,6 +24,9 @@ type C4 struct {
 func DefaultC4() C4 {
 	return C4{MinSentences: 5, MinWords: 3, MaxWordLength: 1000, Punctuation: true, RejectCurly: true, RejectLoremIpsum: true}
 }
+
+// citations are the marks of Wikipedia's footnotes, as the code that made C4 has them. A line that ends in one is a sentence, too.
+var citations = regexp.MustCompile(`\[\d*\]|\[edit\]|\[citation needed\]`)
 
 // notices are phrases of lines that are about the site and not of the text.
 var notices = []string{"terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies"}
@@ -42,6 +46,9 @@ func (c C4) apply(d *document.Doc) string {
 	var kept []string
 	sentences := 0
 	for _, line := range d.Lines() {
+		if strings.Contains(line, "[") { // expressions are slow
+			line = strings.TrimSpace(citations.ReplaceAllString(line, ""))
+		}
 		if c.keeps(line) {
 			kept = append(kept, line)
 			// A line that is kept is a sentence at least, also where Punctuation is off and nothing ends it.
