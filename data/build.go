@@ -52,6 +52,8 @@ type BuildConfig struct {
 	Begin, End  []int32        // tokens put before and after each document; usually none and the end-of-text token
 	// Validation is the share of documents held out, 0 for none; see DefaultValidationFraction.
 	Validation float64
+	// Content is what of a document's text decides on which side it is: documents of equal contents are on one. nil: all of it.
+	Content func(text []byte) []byte
 	// CutSingle lets the end of the text be held out where there is a single document.
 	CutSingle bool
 	// SourceKey identifies the files and reading options behind the documents (Sources.Key). If a store for the same key was
@@ -295,7 +297,7 @@ func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfi
 
 // read sends the documents to the workers, to their end or until one fails.
 func (b *builder) read(ctx context.Context, docs iter.Seq2[Document, error]) error {
-	for d, err := range Split(docs, b.cfg.Validation, b.cfg.CutSingle) {
+	for d, err := range Split(docs, b.cfg.Validation, b.cfg.CutSingle, b.cfg.Content) {
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ func TestTheFirstFailureIsNamed(t *testing.T) {
 	for turn := range texts {
 		docs := documents(slices.Concat(texts[turn:], texts[:turn])...)
 		var first Placed
-		for d, err := range Split(docs, 0.5, false) {
+		for d, err := range Split(docs, 0.5, false, nil) {
 			if err != nil {
 				t.Fatal(err)
 			}

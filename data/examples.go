@@ -359,3 +359,27 @@ func (e *Example) instructed(fields map[string]json.RawMessage) error {
 	e.add("user", instruction+input)
 	return e.lead(fields)
 }
+
+// exampleKeys are what of a record an example is made of, in the order in which they are written here.
+var exampleKeys = []string{"messages", "conversations", "system", "tools", "prompt", "completion", "instruction", "input", "output", "history", "text"}
+
+// ExampleContent is what of a record makes the example, written in one way: keys of other kinds, such as an id, do not tell two records apart, nor do white
+// space and the order of keys.
+func ExampleContent(record []byte) []byte {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(record, &fields) != nil {
+		return record
+	}
+	out, sep := bytes.Buffer{}, "{"
+	for _, key := range exampleKeys {
+		if !isNull(fields[key]) {
+			fmt.Fprintf(&out, "%s%q:", sep, key)
+			sep = ","
+			_ = json.Compact(&out, fields[key]) // it was parsed
+		}
+	}
+	if out.Len() == 0 { // of no known format: such records are not copies of each other
+		return record
+	}
+	return append(out.Bytes(), '}')
+}

@@ -159,3 +159,18 @@ func mustJSON(t *testing.T, text []byte, into any) {
 		t.Fatal(err)
 	}
 }
+
+// TestExampleContent: what the model does not see tells no records apart; a record as Go writes it is its own content, and so is one of no known format.
+func TestExampleContent(t *testing.T) {
+	for record, want := range map[string]string{
+		`{"id": 7, "completion": "b\u003c", "prompt" : "a", "system": null}`:            `{"prompt":"a","completion":"b\u003c"}`,
+		`{"messages":[{"role":"user","content":"a"}, {"weight":0}],"source":{"a":[1]}}`: `{"messages":[{"role":"user","content":"a"},{"weight":0}]}`,
+		`{"instruction":"a","output":"b"}`:                                              `{"instruction":"a","output":"b"}`,
+		`{"question": 1}`:                                                               `{"question": 1}`,
+		`[1]`:                                                                           `[1]`,
+	} {
+		if got := string(ExampleContent([]byte(record))); got != want {
+			t.Errorf("%s: %s, want %s", record, got, want)
+		}
+	}
+}

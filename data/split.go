@@ -18,14 +18,13 @@ type Placed struct {
 	Held bool
 }
 
-// Split sends about a fraction of the documents to the held-out side, and at least one. The choice is a hash of the document's
-// content, so it does not depend on order or on what else there is, and copies of a text never stand on both sides. Until
-// the hash has chosen a document, the one that came closest waits aside with its copies; at the end they are taken if nothing
-// else was. Of a single document, or where all are copies of one, the end is held out where cut allows it; where not, that is
-// an error.
-func Split(docs iter.Seq2[Document, error], fraction float64, cut bool) iter.Seq2[Placed, error] {
+// Split sends about a fraction of the documents to the held-out side, and at least one. The choice is a hash of the document's content: its text or, where
+// content is given, what that makes of it. So it does not depend on order or on what else there is, and copies never stand on both sides. Until the hash has
+// chosen a document, the one that came closest waits aside with its copies; at the end they are taken if nothing else was. Of a single document, or where
+// all are copies of one, the end is held out where cut allows it; where not, that is an error.
+func Split(docs iter.Seq2[Document, error], fraction float64, cut bool, content func(text []byte) []byte) iter.Seq2[Placed, error] {
 	return func(yield func(Placed, error) bool) {
-		s := splitter{fraction: fraction, closest: 2}
+		s := splitter{fraction: fraction, content: content, closest: 2}
 		for d, err := range docs {
 			if err != nil {
 				yield(Placed{}, err)
@@ -54,20 +53,28 @@ func Split(docs iter.Seq2[Document, error], fraction float64, cut bool) iter.Seq
 }
 
 type splitter struct {
-	fraction float64
-	closest  float64    // hash of waiting, as a fraction
-	waiting  []Document // the first document, then the candidate while held is 0, and its copies
-	held     int
-	trained  int
+	fraction       float64
+	content        func(text []byte) []byte
+	waitingContent []byte
+	closest        float64    // hash of waiting, as a fraction
+	waiting        []Document // the first document, then the candidate while held is 0, and its copies
+	held           int
+	trained        int
 }
 
 func (s *splitter) add(d Document, yield func(Placed, error) bool) bool {
 	if s.fraction <= 0 {
 		return yield(Placed{d, false}, nil)
 	}
-	h := math.Ldexp(float64(xxh3.Hash(d.Text)>>11), -53) // uniform in [0, 1)
-	if s.waiting != nil && bytes.Equal(d.Text, s.waiting[0].Text) {
-		d.Text = s.waiting[0].Text // kept once
+	content := d.Text
+	if s.content != nil {
+		content = s.content(d.Text)
+	}
+	h := math.Ldexp(float64(xxh3.Hash(content)>>11), -53) // uniform in [0, 1)
+	if s.waiting != nil && bytes.Equal(content, s.waitingContent) {
+		if bytes.Equal(d.Text, s.waiting[0].Text) {
+			d.Text = s.waiting[0].Text // kept once
+		}
 		s.waiting = append(s.waiting, d)
 		return true
 	}
@@ -76,7 +83,7 @@ func (s *splitter) add(d Document, yield func(Placed, error) bool) bool {
 	}
 	switch {
 	case s.trained+s.held == 0 && s.waiting == nil:
-		s.waiting, s.closest = []Document{d}, h
+		s.waiting, s.waitingContent, s.closest = []Document{d}, content, h
 		return true
 	case h < s.fraction:
 		return s.release(false, yield) && s.place(d, true, yield)
@@ -84,7 +91,7 @@ func (s *splitter) add(d Document, yield func(Placed, error) bool) bool {
 		if !s.release(false, yield) {
 			return false
 		}
-		s.waiting, s.closest = []Document{d}, h
+		s.waiting, s.waitingContent, s.closest = []Document{d}, content, h
 		return true
 	}
 	return s.place(d, false, yield)

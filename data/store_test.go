@@ -417,7 +417,7 @@ func TestSplitProperties(t *testing.T) {
 			}
 			got := map[string]bool{}
 			held := 0
-			for p, err := range Split(documents(texts...), fraction, false) {
+			for p, err := range Split(documents(texts...), fraction, false, nil) {
 				if err != nil {
 					t.Fatalf("n=%d, fraction %v: %v", n, fraction, err)
 				}
@@ -446,7 +446,7 @@ func TestSplitSingle(t *testing.T) {
 		{"aa\nbbbcc", 0.25, "aa\nbbb", "cc"}, // no line ends in the second half
 	} {
 		var got []string
-		for p, err := range Split(documents(c.text), c.fraction, true) {
+		for p, err := range Split(documents(c.text), c.fraction, true, nil) {
 			if err != nil || p.Held != (len(got) == 1) {
 				t.Fatalf("%q: part %d is held: %v; %v", c.text, len(got), p.Held, err)
 			}
@@ -465,7 +465,7 @@ func TestSplitByContent(t *testing.T) {
 	}
 	side := map[string]bool{}
 	held := 0
-	for p := range Split(documents(texts...), 0.1, false) {
+	for p := range Split(documents(texts...), 0.1, false, nil) {
 		side[string(p.Text)] = p.Held
 		if p.Held {
 			held++
@@ -477,7 +477,7 @@ func TestSplitByContent(t *testing.T) {
 	for i, j := 0, len(texts)-1; i < j; i, j = i+1, j-1 {
 		texts[i], texts[j] = texts[j], texts[i]
 	}
-	for p := range Split(documents(append(texts[:3000:3000], texts[:100]...)...), 0.1, false) {
+	for p := range Split(documents(append(texts[:3000:3000], texts[:100]...)...), 0.1, false, nil) {
 		if side[string(p.Text)] != p.Held {
 			t.Fatalf("%q changed sides with the order of the documents", p.Text)
 		}
@@ -493,7 +493,7 @@ func TestSplitCopies(t *testing.T) {
 				texts = append(texts, fmt.Sprint("text ", i%n, "\n of ", n))
 			}
 			side, count := map[string]bool{}, map[bool]int{}
-			for p, err := range Split(documents(texts...), fraction, true) {
+			for p, err := range Split(documents(texts...), fraction, true, nil) {
 				if held, seen := side[string(p.Text)]; seen && held != p.Held || err != nil {
 					t.Errorf("%q of %d texts is on both sides, %v", p.Text, n, err)
 				}
@@ -505,7 +505,7 @@ func TestSplitCopies(t *testing.T) {
 			}
 		}
 	}
-	for _, err := range Split(documents("a", "a"), 0.5, false) {
+	for _, err := range Split(documents("a", "a"), 0.5, false, nil) {
 		if err == nil || !strings.Contains(err.Error(), "copies of one") {
 			t.Errorf("copies of one record: %v", err)
 		}

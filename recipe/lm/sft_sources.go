@@ -196,7 +196,7 @@ func (s *tuning) build(ctx context.Context, r *recipe.Run, paths []string, fract
 		Encoder: func() data.Encoder {
 			return &recordEncoder{example.NewEncoder(r.Tokenizer, s.template), s.c}
 		},
-		Validation: fraction, SourceKey: key, Stats: stats, Workers: s.c.Workers(),
+		Validation: fraction, Content: data.ExampleContent, SourceKey: key, Stats: stats, Workers: s.c.Workers(),
 		Progress: func(p data.Progress) { r.Env.Progress("examples", p.Bytes, 0) },
 	})
 }

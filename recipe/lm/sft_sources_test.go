@@ -1,15 +1,18 @@
 package lm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"hone/chat"
+	"hone/data"
 	"hone/device/cpu"
 	"hone/recipe"
 	"hone/recipe/recipetest"
@@ -110,5 +113,39 @@ func TestEncoding(t *testing.T) {
 			t.Errorf("%+v is encoded as %s", c, other)
 		}
 		seen[key] = fmt.Sprintf("%+v", c)
+	}
+}
+
+// TestCopiesAreHeldOutTogether: records that differ in what the model does not see - an id, the order of keys, white space - are on one side.
+func TestCopiesAreHeldOutTogether(t *testing.T) {
+	var b strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&b, "{\"prompt\": \"question %d\", \"completion\": \" answer %d\", \"id\": 1}\n", i, i)
+		fmt.Fprintf(&b, "{\"id\":2,\"completion\":\" answer %d\",\"prompt\":\"question %d\",\"history\":null}\n", i, i)
+	}
+	path := filepath.Join(t.TempDir(), "twice.jsonl")
+	if err := os.WriteFile(path, []byte(b.String()), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	config := tinySFT(t, base(t), path, filepath.Join(t.TempDir(), "run"), "steps=1", "validation_fraction=0.1")
+	s, r := &tuning{c: config}, &recipe.Run{Training: &config.Training, Folder: recipe.Folder{Dir: t.TempDir()}, Env: recipe.Env{}.WithDefaults()}
+	if err := cmp.Or(config.Validate(), s.openTokenizer(r), s.openExamples(t.Context(), r)); err != nil {
+		t.Fatal(err)
+	}
+	side := map[string]bool{}
+	for _, store := range []*data.Store{s.sources[0].held, s.sources[0].train} {
+		for d := range store.Documents() {
+			key, held := fmt.Sprint(s.marks(store, d)), store == s.sources[0].held
+			if before, ok := side[key]; ok && before != held {
+				t.Errorf("example %d is learned and held out", d+1)
+			}
+			side[key] = held
+		}
+	}
+	if n := s.sources[0].held.Documents(); len(side) != 100 || n < 2 || n > 60 {
+		t.Errorf("%d different examples, %d of the records held out", len(side), n)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }

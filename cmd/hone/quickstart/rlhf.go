@@ -57,7 +57,7 @@ type row struct {
 // tasks reads the pairs of the stage before and parts them as that did.
 func tasks(path string, heldOut float64) (train, held []task, err error) {
 	var stats data.Stats
-	for d, err := range data.Split(data.Sources{Paths: []string{path}, Records: true}.Documents(&stats), heldOut, false) {
+	for d, err := range data.Split(data.Sources{Paths: []string{path}, Records: true}.Documents(&stats), heldOut, false, data.ExampleContent) {
 		if err != nil {
 			return nil, nil, err
 		}
