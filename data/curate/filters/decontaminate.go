@@ -1,9 +1,11 @@
 package filters
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"slices"
@@ -89,11 +91,10 @@ func (e *evaluation) record(d data.Document) error {
 		}
 		e.files = append(e.files, d.Source)
 	}
-	var value any
-	if err := json.Unmarshal(d.Text, &value); err != nil {
+	texts, err := stringsOf(d.Text)
+	if err != nil {
 		return fmt.Errorf("decontaminate: %s: %w", d.Place(), err)
 	}
-	texts := stringsOf(value, nil)
 	found := false
 	for _, text := range texts {
 		found = e.text(text) || found
@@ -104,26 +105,35 @@ func (e *evaluation) record(d data.Document) error {
 	return nil
 }
 
-// stringsOf are the strings in a JSON value, of objects by the order of their keys.
-func stringsOf(value any, out []string) []string {
-	switch v := value.(type) {
-	case string:
-		out = append(out, v)
-	case []any:
-		for _, x := range v {
-			out = stringsOf(x, out)
+// stringsOf are the strings in JSON but for keys, in their order: pages have a short question in front of its answers, as records do.
+func stringsOf(record []byte) (out []string, err error) {
+	const key, value, element = 'k', 'v', 'e'
+	next := []byte{element} // what comes in each list and object that is open
+	for dec := json.NewDecoder(bytes.NewReader(record)); ; {
+		t, err := dec.Token()
+		if err == io.EOF {
+			return out, nil
+		} else if err != nil {
+			return nil, err
 		}
-	case map[string]any:
-		keys := make([]string, 0, len(v))
-		for k := range v {
-			keys = append(keys, k)
+		top := len(next) - 1
+		switch next[top] {
+		case key:
+			next[top] = value
+		case value:
+			next[top] = key
 		}
-		slices.Sort(keys)
-		for _, k := range keys {
-			out = stringsOf(v[k], out)
+		switch text, isText := t.(string); {
+		case t == json.Delim('{'):
+			next = append(next, key)
+		case t == json.Delim('['):
+			next = append(next, element)
+		case t == json.Delim('}') || t == json.Delim(']'):
+			next = next[:top]
+		case isText && next[top] != value: // one that was a key made it value
+			out = append(out, text)
 		}
 	}
-	return out
 }
 
 // text takes the n-grams of a text that is long enough.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"hone/data/curate/curatetest"
 	"hone/data/curate/document"
 	"hone/data/curate/words"
@@ -128,5 +130,16 @@ func TestGramsAreThoseOfTheirWords(t *testing.T) {
 	}
 	if got := fmt.Sprint(len(words.Spans("a B-c, d1 人们 x", 100, nil))); got != "7" {
 		t.Errorf("%s words", got)
+	}
+}
+
+// TestStringsInTheirOrder: keys are none, and a short question stands in front of its answers as in the record.
+func TestStringsInTheirOrder(t *testing.T) {
+	got, err := stringsOf([]byte(`{"question": "a", "choices": ["b", {"text": "c", "n": 1, "more": {"x": null, "y": []}}, "d"], "empty": {}, "answer": "e"}`))
+	if diff := cmp.Diff([]string{"a", "b", "c", "d", "e"}, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	if _, err := stringsOf([]byte(`{"a" 1}`)); err == nil {
+		t.Error("no JSON is read")
 	}
 }
