@@ -23,7 +23,8 @@ func checkCommand(a *cli.App) *cobra.Command {
 		Long: "Reads records of hone sft and hone dpo (messages, prompt and completion, Alpaca, ShareGPT, chosen and rejected) and counts, by reason, those that\n" +
 			"cannot be read, have an empty or refused answer, a length far from most, another script, equal answers, listed words, or a prompt that\n" +
 			"nearly stood before. With out=DIR the others are kept as they are; hone sft data=DIR reads them, and of preferences hone reward and hone dpo.\n\nKeys, in YAML or as path=value:\n" + cli.Keys(&defaults),
-		Example: "  hone data check sft.jsonl\n  hone data check pairs.jsonl out=sound scripts.keep=Latin words.lists=toxic.txt checks=format,same_answers,refusals,words",
+		Example: "  hone data check sft.jsonl\n" +
+			"  hone data check pairs.jsonl out=sound scripts.keep=Latin words.lists=toxic.txt checks=format,same_answers,refusals,scripts,words",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := curation.DefaultCheck()
 			var files, overrides []string
@@ -70,7 +71,8 @@ func lookThrough(cmd *cobra.Command, a *cli.App, c *curation.Check) error {
 		showExamples(w, &shown)
 		if c.Out != "" {
 			fmt.Fprintf(w, "\n%s/report.html shows what was left out and why; duplicates.jsonl has the copies\n"+
-				"next: hone sft data=%s model=DIR out=runs/tuned\n      hone dpo data=%s model=DIR out=runs/dpo, if these are preferences\n", c.Out, c.Out, c.Out)
+				"next: hone sft data=%s model=DIR out=runs/tuned\n      hone dpo data=%s model=DIR out=runs/dpo, if these are preferences\n",
+				c.Out, cli.Word(c.Out), cli.Word(c.Out))
 		}
 	})
 }

@@ -84,7 +84,7 @@ func runCurate(ctx context.Context, a *cli.App, c *curation.Curate) (err error) 
 			fmt.Fprintln(w, "nothing is left to train on: see the reasons above, and begin again in another folder")
 			return
 		}
-		fmt.Fprintf(w, "next: hone pretrain data=%s out=runs/first\n", c.Out)
+		fmt.Fprintf(w, "next: hone pretrain data=%s out=runs/first\n", cli.Word(c.Out))
 	})
 }
 

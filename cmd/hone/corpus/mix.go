@@ -81,7 +81,7 @@ func showMix(out io.Writer, m *curate.Mixed, dir string) {
 	}
 	row("all", m.Total, "", "")
 	w.Flush()
-	fmt.Fprintf(out, "\n%d parts in %s\nnext: hone pretrain data=%s out=runs/first\n", m.Parts, dir, dir)
+	fmt.Fprintf(out, "\n%d parts in %s\nnext: hone pretrain data=%s out=runs/first\n", m.Parts, dir, cli.Word(dir))
 }
 
 // repeats says how often a source was read.

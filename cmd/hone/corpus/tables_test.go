@@ -61,7 +61,10 @@ func TestMixInWords(t *testing.T) {
 	}
 	out.Reset()
 	m.Unit, m.Total.Tokens, m.Sources[0].Count.Tokens, m.Sources[1].Count.Tokens = "tokens", 900, 600, 300
-	showMix(&out, m, "mixed")
+	showMix(&out, m, "my mix")
+	if next := "next: hone pretrain data='my mix' out=runs/first\n"; !strings.HasSuffix(out.String(), next) {
+		t.Errorf("the mix ends with other than %q: %s", next, out.String())
+	}
 	want = []string{"documents text tokens of tokens (wanted)", "wiki 20 2.0 MB 600 66.7% (70.0%) upsampled 2.5 times: 12 documents are repeats", "code 10 1.0 MB 300 33.3% (30.0%)", "all 30 3.0 MB 900"}
 	if got := clitest.Squeezed(out.String()); !slices.Equal(got[:4], want) {
 		t.Errorf("the mix by tokens is %q, want %q", got, want)

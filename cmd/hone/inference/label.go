@@ -232,7 +232,7 @@ func serveLabels(ctx context.Context, a *cli.App, store *label.Store, writers []
 			agreement = fmt.Sprintf(", agreement %.0f%%", p.Agreement.Percent)
 		}
 		fmt.Fprintf(w, "%d annotators, %d pairs judged by several%s\nnext: hone label export %s --out preferences.jsonl\n",
-			p.Agreement.Annotators, p.Agreement.Shared, agreement, s.store)
+			p.Agreement.Annotators, p.Agreement.Shared, agreement, cli.Word(s.store))
 	})
 }
 

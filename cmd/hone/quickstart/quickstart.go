@@ -80,7 +80,7 @@ func Command(a *cli.App) *cobra.Command {
 				tuned(w, results)
 				showTable(w, table)
 				fmt.Fprintf(w, "\nnext: hone generate %s \"func (s *Server) \"\n      hone eval %s data=FILE\n",
-					filepath.Join(q.out, "model"), filepath.Join(q.out, "model"))
+					cli.Word(filepath.Join(q.out, "model")), cli.Word(filepath.Join(q.out, "model")))
 			})
 		},
 	}

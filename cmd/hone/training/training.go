@@ -102,7 +102,7 @@ func (t stage) orItsRecipe(err error, path string, overrides []string, c *recipe
 			return err
 		}
 	}
-	return fmt.Errorf("%w; the keys of the run are in its recipe: hone %s %s resume=true", err, t.name, kept)
+	return fmt.Errorf("%w; the keys of the run are in its recipe: hone %s %s resume=true", err, t.name, cli.Word(kept))
 }
 
 // validation is what was measured on held-out data.
