@@ -52,7 +52,7 @@ func methodsCommand(a *cli.App) *cobra.Command {
 		Long: "Runs hone sft for each method, on the same examples in the same order, and prints a table. Any key of hone sft can be set. Learning rates are\n" +
 			"each method's own (--rates; not set: those that suit the quickstart's model); --sweep tries half and twice as much as well, and keeps the best.",
 		Example: "  hone quickstart --out q && hone bench methods q/model data=q/pairs.jsonl steps=50 chat_template=zephyr lora.r=8 --sweep --seeds 3\n" +
-			"  hone bench methods HuggingFaceTB/SmolLM2-135M data=q/pairs.jsonl steps=60 dtype=bf16 --rates full=1.3e-4,lora=1.3e-3,qlora=1.3e-3,prompt=0.03",
+			"  hone bench methods HuggingFaceTB/SmolLM2-135M-Instruct data=q/pairs.jsonl steps=60 dtype=bf16 --rates full=1.3e-4,lora=1.3e-3,qlora=1.3e-3,prompt=0.03",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := machine.ModelDir(args[0])
