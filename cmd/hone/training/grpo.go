@@ -16,8 +16,8 @@ func grpoStage() stage {
 		name: "grpo", short: "Train a policy on groups of answers: GRPO and kin",
 		long: "Trains a policy on groups of answers to the same prompt, each compared with the others of its group: GRPO, Dr. GRPO, DAPO, GSPO and\n" +
 			"RLOO. There is no critic. Rewards are as in hone ppo.",
-		example: "  hone grpo model=runs/tuned/model reward=go_parser prompts=prompts.jsonl out=runs/grpo\n" +
-			"  hone grpo model=runs/tuned/model reward=\"program:./score.py\" prompts=prompts.jsonl out=runs/rloo loss_type=rloo",
+		example: "  hone grpo model=runs/tuned/model reward=go_parser prompts=prompts.jsonl out=runs/grpo max_completion_length=128\n" +
+			"  hone grpo model=runs/tuned/model reward=\"program:./score.py\" prompts=prompts.jsonl out=runs/rloo loss_type=rloo max_completion_length=128",
 		defaults: func() (trainer, *recipe.Training) {
 			c := rl.DefaultGRPO()
 			return &c, &c.Training
