@@ -76,7 +76,7 @@ func (r *loadResult) table(out io.Writer) {
 func (r *loadResult) run(dir string, runs int) error {
 	dir, err := os.MkdirTemp(dir, "hone-load-")
 	if err != nil {
-		return err
+		return fmt.Errorf("make a folder for the model: %w; name one by --dir that can be written to", err)
 	}
 	defer os.RemoveAll(dir)
 	for _, stored := range []safetensors.DType{safetensors.BF16, safetensors.F16, safetensors.F32} {
