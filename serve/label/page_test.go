@@ -17,17 +17,35 @@ import (
 //go:embed testdata/walk.js
 var walkJS string
 
-// TestInBrowser walks through the page in Chromium, where there is one: testdata/walk.js does what people do and posts what it finds wrong.
-func TestInBrowser(t *testing.T) {
-	chromium := ""
+// headless runs Chromium on a page, or is nil where there is none that can: one in a box of its own may not read the profile.
+func headless(t *testing.T, profile string) func(ctx context.Context, args ...string) *exec.Cmd {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			chromium = path
-			break
+		run := func(ctx context.Context, args ...string) *exec.Cmd {
+			args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--user-data-dir=" + profile}, args...)
+			cmd := exec.CommandContext(ctx, name, args...)
+			cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 5*time.Second // so that it ends its own processes
+			return cmd
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		text, err := run(ctx, "--dump-dom", "data:text/html,a page").Output()
+		cancel()
+		if err == nil && strings.Contains(string(text), "a page") {
+			return run
 		}
 	}
-	if chromium == "" {
-		t.Skip("there is no Chromium")
+	return nil
+}
+
+// TestInBrowser walks through the page in Chromium, where there is one: testdata/walk.js does what people do and posts what it finds wrong.
+func TestInBrowser(t *testing.T) {
+	profile, err := os.MkdirTemp("", "hone-label")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(profile) // not t.TempDir, as processes of the browser may write there to their end
+	chromium := headless(t, profile)
+	if chromium == nil {
+		t.Skip("there is no Chromium that runs")
 	}
 	store := openStore(t)
 	long := strings.Repeat("line\n", 200)
@@ -78,16 +96,9 @@ func TestInBrowser(t *testing.T) {
 		_, _ = io.WriteString(w, `<script>location.href = "`+server.URL()+`"</script>`)
 	}))
 	defer other.Close()
-	profile, err := os.MkdirTemp("", "hone-label")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(profile) // not t.TempDir, as processes of the browser may write there to their end
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	browser := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=500,700",
-		"--user-data-dir="+profile, strings.Replace(other.URL, "127.0.0.1", "localhost", 1))
-	browser.Cancel, browser.WaitDelay = func() error { return browser.Process.Signal(os.Interrupt) }, 5*time.Second // so that it ends its own processes
+	browser := chromium(ctx, "--window-size=500,700", strings.Replace(other.URL, "127.0.0.1", "localhost", 1))
 	if err := browser.Start(); err != nil {
 		t.Fatal(err)
 	}
