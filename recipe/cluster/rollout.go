@@ -79,7 +79,8 @@ func (e *estimator) readRollout() error {
 		return nil
 	}
 	if c.Rollout.MaxCompletionLength >= e.out.SequenceLength {
-		return fmt.Errorf("rollout.max_completion_length is %d and sequence_length, for prompt and answer, %d; lower the first or raise the second", c.Rollout.MaxCompletionLength, e.out.SequenceLength)
+		return fmt.Errorf("rollout.max_completion_length is %d and sequence_length, for prompt and answer, %d; lower the first or, if the model reads more, raise the second",
+			c.Rollout.MaxCompletionLength, e.out.SequenceLength)
 	}
 	if c.critic() {
 		e.base.Critic = e.base.Params

@@ -173,7 +173,7 @@ func (c *Rollouts) validateTraining(t *recipe.Training) error {
 	case t.ZLoss != 0 || t.LabelSmoothing != 0:
 		return errors.New("z_loss or label_smoothing is set, which learning from rewards does not have; leave it out")
 	case c.MaxCompletionLength >= t.SequenceLength:
-		return fmt.Errorf("max_completion_length is %d and sequence_length, for prompt and answer, %d; lower the first or raise the second",
+		return fmt.Errorf("max_completion_length is %d and sequence_length, for prompt and answer, %d; lower the first or, if the model reads more, raise the second",
 			c.MaxCompletionLength, t.SequenceLength)
 	}
 	return nil
