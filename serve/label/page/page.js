@@ -131,7 +131,7 @@ document.querySelectorAll("[data-verdict]").forEach((b) => b.addEventListener("c
 const keys = { 1: "left", 2: "right", 3: "tie", 4: "bad", s: "skip", ArrowLeft: "left", ArrowRight: "right" };
 document.addEventListener("keydown", (e) => {
   const key = e.key.length === 1 ? e.key.toLowerCase() : e.key; // caps lock or not
-  if (e.repeat && e.target.tagName === "BUTTON") e.preventDefault(); // an Enter that is held would judge pairs that nobody has seen
+  if (e.repeat && key === "Enter" && e.target.tagName === "BUTTON") e.preventDefault(); // one that is held would judge pairs that nobody has seen
   if (e.ctrlKey || e.altKey || e.metaKey || e.repeat || !$("login").hidden || $("work").hidden && key !== "u") return;
   if (e.target.tagName === "INPUT") {
     if (e.isComposing) return; // Enter chooses a character there, and what is typed on is no verdict

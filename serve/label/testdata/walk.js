@@ -42,6 +42,7 @@
     await idle();
     check(!press(button, "Enter", { repeat: true }), "an Enter that is held judges one pair after the other");
     check(press(button, "Enter"), "Enter does not press a button");
+    for (const key of ["ArrowDown", "PageDown", "Tab"]) check(press(button, key, { repeat: true }), `${key} that is held does nothing on a button`);
     check(scrollY === 0, "the next pair is shown from " + scrollY + " pixels below its beginning");
     check($("bar").parentElement.getAttribute("aria-valuenow") === "33", "progress is " + $("bar").parentElement.getAttribute("aria-valuenow"));
 
