@@ -364,7 +364,7 @@ func (e *Example) instructed(fields map[string]json.RawMessage) error {
 var exampleKeys = []string{"messages", "conversations", "system", "tools", "prompt", "completion", "instruction", "input", "output", "history", "text"}
 
 // ExampleContent is what of a record makes the example, written in one way: keys of other kinds, such as an id, do not tell two records apart, nor do white
-// space and the order of keys.
+// space and the order of the record's keys. The values stand as they are written: templates see the keys of messages, too.
 func ExampleContent(record []byte) []byte {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(record, &fields) != nil {
