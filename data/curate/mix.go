@@ -259,7 +259,8 @@ func (s *mixing) rewind() {
 // sources would come before a large one, which would lack the half of that from then on.
 func (m *mixer) behind() *mixing {
 	total, weights := float64(m.amount(m.total)), m.weights()
-	lacks := func(s *mixing) float64 { return s.Portion/weights*total - float64(m.amount(s.Count)) }
+	// the conversion keeps the compiler from fusing product and difference where a processor can, which would break ties otherwise there
+	lacks := func(s *mixing) float64 { return float64(s.Portion/weights*total) - float64(m.amount(s.Count)) }
 	// of equal ones MaxFunc gives the first, so the order of the sources decides and nothing else
 	return slices.MaxFunc(m.sources, func(a, b *mixing) int { return cmp.Compare(lacks(a), lacks(b)) })
 }
