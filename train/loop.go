@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"hone/data"
+	"hone/internal/clock"
 	"hone/optim"
 	"hone/tensor"
 )
@@ -187,7 +188,7 @@ func (l *Loop) once(ctx context.Context) error {
 // step is the timed part: forward, backward, update. The device computes behind the host all the while: the
 // host waits for it at the losses, and in the optimizer for the norm of the gradients.
 func (l *Loop) step(ctx context.Context, batches []data.Batch) error {
-	begin := time.Now()
+	begin := clock.Now()
 	loss, err := l.gradients(ctx, batches)
 	if err != nil {
 		return err
@@ -204,7 +205,7 @@ func (l *Loop) step(ctx context.Context, batches []data.Batch) error {
 	if err != nil { // the device failed, so nothing on it can be saved
 		return &unsavable{fmt.Errorf("update of step %d: %w", l.state.Step+1, err)}
 	}
-	took := time.Since(begin).Seconds()
+	took := clock.Since(begin).Seconds()
 	rows, tokens := 0, batches[0].Tokens // every micro-batch carries the count of the whole batch
 	for i := range batches {
 		rows += batches[i].Rows()

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -188,8 +189,11 @@ func Clean(dir string) (int, error) {
 }
 
 // syncDir makes renames and new names in dir durable. File systems that cannot flush a folder say EINVAL or ENOTSUP, which
-// leaves nothing to be done.
+// leaves nothing to be done. Windows has no call for it.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	err := syncPath(dir)
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
 		return nil
@@ -197,8 +201,13 @@ func syncDir(dir string) error {
 	return err
 }
 
+// syncPath flushes a file or folder. Windows flushes what is open for writing alone.
 func syncPath(path string) error {
-	f, err := os.Open(path)
+	mode := os.O_RDONLY
+	if runtime.GOOS == "windows" {
+		mode = os.O_RDWR
+	}
+	f, err := os.OpenFile(path, mode, 0)
 	if err != nil {
 		return err
 	}

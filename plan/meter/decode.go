@@ -9,6 +9,7 @@ import (
 	"hone/device"
 	"hone/device/cpu"
 	"hone/generate"
+	"hone/internal/clock"
 	"hone/model"
 	"hone/nn"
 	"hone/plan"
@@ -62,7 +63,7 @@ func MeasureDecoding(dev *cpu.Device, t device.DType) (few plan.FewRows, call fl
 		return few, 0, err
 	}
 	defer m.Free()
-	for begin := time.Now(); len(m.one) == 0 || len(m.one) < decodeRuns && time.Since(begin) < decodeTime; {
+	for begin := clock.Now(); len(m.one) == 0 || len(m.one) < decodeRuns && clock.Since(begin) < decodeTime; {
 		m.Sample()
 	}
 	return m.few(t), m.call(), errors.Join(probe.err, m.Err())
@@ -75,7 +76,7 @@ func measureCall(dev *cpu.Device, t device.DType) (float64, error) {
 		return 0, err
 	}
 	defer m.Free()
-	for begin := time.Now(); len(m.one) == 0 || len(m.one) < decodeRuns && time.Since(begin) < decodeTime; {
+	for begin := clock.Now(); len(m.one) == 0 || len(m.one) < decodeRuns && clock.Since(begin) < decodeTime; {
 		m.pair()
 	}
 	return m.call(), m.Err()
@@ -207,8 +208,8 @@ func (d *decodeModel) write(sequences int) time.Duration {
 	}
 	opt := generate.DefaultOptions()
 	opt.MaxNewTokens, opt.Temperature, opt.BatchSize = decodeTokens, 0, sequences
-	begin := time.Now()
+	begin := clock.Now()
 	_, err := d.engine.Run(context.Background(), prompts, opt, nil)
 	d.err = errors.Join(d.err, err)
-	return time.Since(begin) / decodeTokens
+	return clock.Since(begin) / decodeTokens
 }

@@ -8,6 +8,7 @@ import (
 	"hone/device"
 	"hone/device/cpu"
 	"hone/device/cpu/peak"
+	"hone/internal/clock"
 	"hone/plan"
 )
 
@@ -136,11 +137,11 @@ func MeasureUnpacking(dev *cpu.Device, packing device.Packing, t device.DType) f
 	counter := plan.NewDevice()
 	counter.Unpack(y, p)
 	w := counter.Work()
-	best, begin := time.Duration(math.MaxInt64), time.Now()
-	for i := 0; i < unpackings && (i < 2 || time.Since(begin) < unpackTime); i++ {
-		start := time.Now()
+	best, begin := time.Duration(math.MaxInt64), clock.Now()
+	for i := 0; i < unpackings && (i < 2 || clock.Since(begin) < unpackTime); i++ {
+		start := clock.Now()
 		dev.Unpack(y, p)
-		best = min(best, time.Since(start))
+		best = min(best, clock.Since(start))
 	}
 	return float64(w.NF4+w.Int8) / float64(max(best, 1))
 }

@@ -9,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"hone/data"
 	"hone/device"
 	"hone/generate"
 	"hone/internal/atomicfile"
+	"hone/internal/clock"
 	"hone/loss"
 	"hone/nn"
 	"hone/recipe"
@@ -25,14 +25,14 @@ import (
 
 // collect writes and scores the answers of an iteration.
 func (s *rolling) collect(ctx context.Context, iteration, step int) error {
-	begin := time.Now()
+	begin := clock.Now()
 	questions := s.asked(iteration)
 	s.keep(iteration, questions) // first, because writing fills it
 	answers, err := s.write(ctx, s.prompt, questions, s.c.NumGenerations, uint64(iteration)+1)
 	if err != nil {
 		return err
 	}
-	wrote, begun := time.Since(begin).Seconds(), time.Now()
+	wrote, begun := clock.Since(begin).Seconds(), clock.Now()
 	if err := errors.Join(s.recall(ctx, answers), checkRecalled(answers)); err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 		// writing them took most of the time, and a reward program that failed may be repaired
 		return s.keepAnswers(err, answers, iteration)
 	}
-	scored := time.Since(begun).Seconds()
+	scored := clock.Since(begun).Seconds()
 	s.shape(answers)
 	metrics := s.describe(answers)
 	for name, v := range s.algorithm.advantages(s, answers) {
@@ -51,7 +51,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	s.state.Iteration, s.state.Answers, s.state.Stopped = iteration, answers, false
 	s.state.ApproxKL, s.state.Entropy = average{}, average{}
 	s.last = finite(metrics)
-	event := train.RolloutEvent{Step: step + 1, Iteration: iteration + 1, Metrics: s.last, Took: time.Since(begin).Seconds()}
+	event := train.RolloutEvent{Step: step + 1, Iteration: iteration + 1, Metrics: s.last, Took: clock.Since(begin).Seconds()}
 	return errors.Join(s.tell(event), s.diagnose(stop))
 }
 

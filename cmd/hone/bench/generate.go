@@ -20,6 +20,7 @@ import (
 	"hone/device/cpu/peak"
 	"hone/device/cuda"
 	"hone/generate"
+	"hone/internal/clock"
 	"hone/model"
 	"hone/nn"
 	"hone/plan"
@@ -127,10 +128,10 @@ func (r *generateResult) run(ctx context.Context) error {
 		}
 		opt := generate.DefaultOptions()
 		opt.MaxNewTokens, opt.Temperature, opt.BatchSize = tokens, 0, batch
-		begin := time.Now()
+		begin := clock.Now()
 		between.took = 0
 		_, err := engine.Run(ctx, prompts, opt, nil)
-		return (time.Since(begin) - between.took).Seconds(), err
+		return (clock.Since(begin) - between.took).Seconds(), err
 	}
 	if _, err := timed(2); err != nil { // memory is touched and pools have grown after it
 		return err
@@ -270,9 +271,9 @@ const haltEvery = 16
 // Hidden is that of the model.
 func (h *halting) Hidden(in nn.Input) *tensor.Tensor {
 	if h.ran++; h.do != nil && h.ran%haltEvery == 0 {
-		begin := time.Now()
+		begin := clock.Now()
 		h.do()
-		h.took += time.Since(begin)
+		h.took += clock.Since(begin)
 	}
 	return h.Model.Hidden(in)
 }

@@ -13,6 +13,7 @@ import (
 	"hone/cmd/hone/cli"
 	"hone/cmd/hone/machine"
 	"hone/device"
+	"hone/internal/clock"
 )
 
 // kernelBench is one kernel to time: call queues it once.
@@ -83,8 +84,8 @@ func (k *kernelBench) time(dev device.Device) (kernelResult, error) {
 	if err := dev.Sync(); err != nil {
 		return kernelResult{}, err
 	}
-	calls, begin := 0, time.Now()
-	for batch := 1; time.Since(begin) < 250*time.Millisecond; batch = min(2*batch, 64) {
+	calls, begin := 0, clock.Now()
+	for batch := 1; clock.Since(begin) < 250*time.Millisecond; batch = min(2*batch, 64) {
 		for range batch { // queued together
 			k.call()
 		}
@@ -93,7 +94,7 @@ func (k *kernelBench) time(dev device.Device) (kernelResult, error) {
 		}
 		calls += batch
 	}
-	s := time.Since(begin).Seconds() / float64(calls)
+	s := clock.Since(begin).Seconds() / float64(calls)
 	return kernelResult{Kernel: k.name, Device: dev.Name(), S: s, GFLOPS: k.ops / s / 1e9, GBS: float64(k.bytes) / s / 1e9}, nil
 }
 

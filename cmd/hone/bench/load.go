@@ -16,6 +16,7 @@ import (
 	"hone/cmd/hone/cli"
 	"hone/device"
 	"hone/device/cpu"
+	"hone/internal/clock"
 	"hone/model"
 	"hone/safetensors"
 )
@@ -167,9 +168,9 @@ func (r *loadResult) measure(dir string, dtype device.DType, cold bool, runs int
 func (r *loadResult) open(dir string, dtype device.DType) (time.Duration, error) {
 	dev := cpu.New(cpu.Options{Threads: r.Threads})
 	defer dev.Close()
-	begin := time.Now()
+	begin := clock.Now()
 	m, err := model.Open(dir, dev, dtype)
-	d := time.Since(begin)
+	d := clock.Since(begin)
 	if err == nil {
 		m.Free()
 	}
@@ -178,7 +179,7 @@ func (r *loadResult) open(dir string, dtype device.DType) (time.Duration, error)
 
 // cat reads a file as the program of that name does, into nothing.
 func cat(path string) (time.Duration, error) {
-	begin := time.Now()
+	begin := clock.Now()
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
@@ -191,5 +192,5 @@ func cat(path string) (time.Duration, error) {
 	if err == io.EOF {
 		err = nil
 	}
-	return time.Since(begin), err
+	return clock.Since(begin), err
 }

@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +20,7 @@ import (
 	"hone/cmd/hone/machine"
 	"hone/device"
 	"hone/device/cpu"
+	"hone/internal/clock"
 	"hone/model"
 	"hone/plan"
 	"hone/plan/meter"
@@ -252,7 +252,7 @@ func (w *ppoWorkload) lines() []byte {
 
 // ppoClock takes the times of iterations from what a run tells.
 type ppoClock struct {
-	began      time.Time // training of the last iteration
+	began      clock.Time // training of the last iteration
 	iterations []ppoTimes
 	shared     int64 // bytes that one base saves
 }
@@ -266,12 +266,12 @@ func (c *ppoClock) event(e train.Event) {
 			c.shared = n
 		}
 	case train.RolloutEvent:
-		c.began = time.Now()
+		c.began = clock.Now()
 		c.iterations = append(c.iterations, ppoTimes{whole: e.Took, rollout: e.Metrics["time/rollout"], scoring: e.Metrics["time/scoring"], length: e.Metrics["completions/mean_length"]})
 	case train.StepEvent:
 		last := &c.iterations[len(c.iterations)-1]
 		last.whole -= last.training
-		last.training = time.Since(c.began).Seconds()
+		last.training = clock.Since(c.began).Seconds()
 		last.whole += last.training
 	}
 }

@@ -8,12 +8,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"hone/cmd/hone/cli"
 	"hone/data"
+	"hone/internal/clock"
 	"hone/internal/gosource"
 	"hone/tokenizer"
 )
@@ -86,7 +86,7 @@ func (r *tokenizerResult) run(ctx context.Context, files []string, runs int) err
 	r.TextMB = float64(size) / 1e6
 	for _, pattern := range []string{tokenizer.PatternGPT2, tokenizer.PatternLlama3} {
 		p := patternResult{Pattern: pattern}
-		begin := time.Now()
+		begin := clock.Now()
 		tok, err := tokenizer.Train(ctx, func(yield func([]byte, error) bool) {
 			for _, d := range docs {
 				if !yield(d, nil) {
@@ -97,7 +97,7 @@ func (r *tokenizerResult) run(ctx context.Context, files []string, runs int) err
 		if err != nil {
 			return err
 		}
-		p.TrainS = time.Since(begin).Seconds()
+		p.TrainS = clock.Since(begin).Seconds()
 		for range runs {
 			p.OneMBps = max(p.OneMBps, r.TextMB/p.encode(tok, docs, 1))
 			p.ManyMBps = max(p.ManyMBps, r.TextMB/p.encode(tok, docs, r.Threads))
@@ -112,7 +112,7 @@ func (r *tokenizerResult) run(ctx context.Context, files []string, runs int) err
 func (p *patternResult) encode(tok *tokenizer.Tokenizer, docs [][]byte, goroutines int) float64 {
 	var next, tokens atomic.Int64
 	var wg sync.WaitGroup
-	begin := time.Now()
+	begin := clock.Now()
 	for range goroutines {
 		wg.Go(func() {
 			e, ids := tok.NewEncoder(), make([]int32, 0, 1<<16)
@@ -124,5 +124,5 @@ func (p *patternResult) encode(tok *tokenizer.Tokenizer, docs [][]byte, goroutin
 	}
 	wg.Wait()
 	p.Tokens = tokens.Load()
-	return time.Since(begin).Seconds()
+	return clock.Since(begin).Seconds()
 }

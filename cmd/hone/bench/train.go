@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +18,7 @@ import (
 	"hone/cmd/hone/machine"
 	"hone/device"
 	"hone/device/cuda"
+	"hone/internal/clock"
 	"hone/model"
 	"hone/nn"
 	"hone/optim"
@@ -259,11 +259,11 @@ func (r *trainResult) time(ctx context.Context, step func(i int) (float64, error
 		if err = ctx.Err(); err != nil {
 			break
 		}
-		begin := time.Now()
+		begin := clock.Now()
 		if r.Loss, err = step(i + 1); err != nil {
 			break
 		}
-		times = append(times, time.Since(begin).Seconds())
+		times = append(times, clock.Since(begin).Seconds())
 		if r.cpuProfile == "" { // the profile shows steps only
 			peak.Measure()
 		}

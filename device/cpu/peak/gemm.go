@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"hone/device/cpu/gemm"
+	"hone/internal/clock"
 	"hone/internal/cpuid"
 	"hone/internal/half"
 	"hone/internal/pages"
@@ -89,9 +90,9 @@ const slowCall = 2 * time.Second
 // shortest is the least of best, where that is not 0, and the times of n calls. When it is a slow call's, there are no more.
 func shortest(best time.Duration, n int, call func()) time.Duration {
 	for i := 0; i < n && best < slowCall; i++ {
-		start := time.Now()
+		start := clock.Now()
 		call()
-		if took := max(time.Since(start), 1); best == 0 || took < best {
+		if took := clock.Since(start); best == 0 || took < best {
 			best = took
 		}
 	}

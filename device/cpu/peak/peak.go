@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"hone/device"
+	"hone/internal/clock"
 	"hone/internal/cpuid"
 	"hone/internal/pages"
 	"hone/internal/parallel"
@@ -116,9 +117,9 @@ func bestRate(p *parallel.Pool, l peakLoop, d time.Duration, runs int) float64 {
 
 // timeAll runs f once on each thread at the same time and returns the time of all.
 func timeAll(p *parallel.Pool, f func()) time.Duration {
-	start := time.Now()
+	start := clock.Now()
 	p.Run(p.Threads(), func(int) { f() })
-	return max(time.Since(start), 1)
+	return clock.Since(start)
 }
 
 // streamArgs are the arguments of the memory loops. The fields are 8 bytes each:
@@ -188,7 +189,7 @@ func bestStream(p *parallel.Pool, loop func(*streamArgs), arrays *[4][]float32, 
 func stream(p *parallel.Pool, loop func(*streamArgs), arrays *[4][]float32, rounds int) time.Duration {
 	pieces := len(arrays[0]) * 4 / streamPiece
 	args := make([]streamArgs, p.Threads())
-	start := time.Now()
+	start := clock.Now()
 	p.RunWorkers(rounds*pieces, func(worker, task int) {
 		round, at := task/pieces, task%pieces*streamPiece/4
 		array := func(i int) unsafe.Pointer { return unsafe.Pointer(&arrays[(round+i)%4][at]) }
@@ -196,7 +197,7 @@ func stream(p *parallel.Pool, loop func(*streamArgs), arrays *[4][]float32, roun
 		*s = streamArgs{array(0), array(1), array(2), array(3), streamPiece}
 		loop(s)
 	})
-	return max(time.Since(start), 1)
+	return clock.Since(start)
 }
 
 // genericPeak is a loop of scalar multiply-adds, the most that portable Go does.
