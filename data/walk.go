@@ -45,7 +45,7 @@ func (w *walker) argument(arg string) error {
 	if err == nil {
 		return w.unreadable(w.entry(arg, info, true))
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, fs.ErrNotExist) && !noName(arg) {
 		return w.unreadable(fmt.Errorf("read data: %w", err))
 	}
 	if !strings.ContainsAny(arg, "*?[") {
@@ -72,6 +72,9 @@ func (w *walker) argument(arg string) error {
 	w.stats.skip(Hidden, len(hidden))
 	return w.found(paths)
 }
+
+// noName says whether the path has signs that no name on Windows has, of which Stat says more than that there is none.
+func noName(path string) bool { return filepath.Separator == '\\' && strings.ContainsAny(path, "*?") }
 
 // found takes what was found in a folder or by a pattern.
 func (w *walker) found(paths []string) error {

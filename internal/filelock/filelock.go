@@ -1,7 +1,7 @@
 // Package filelock locks files and folders for one process at a time. The system drops a lock when its file is closed or the process ends,
 // however it ends. A lock is advice: it keeps out only those that ask for it.
 //
-// Not every system and file system has such locks (Windows and AIX, NFS for folders). There Try and Wait say errors.ErrUnsupported, and
+// Not every system and file system has such locks (AIX, NFS for folders). There Try and Wait say errors.ErrUnsupported, and
 // to have one process at a time is left to the user.
 package filelock
 
@@ -31,17 +31,13 @@ func Folder(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = Try(f)
-	none := errors.Is(err, errors.ErrUnsupported)
-	if none {
+	release, err = tryFolder(f, dir)
+	if err == nil {
+		return release, nil
+	}
+	f.Close()
+	if errors.Is(err, errors.ErrUnsupported) {
 		err = nil
 	}
-	if err == nil && !IsAt(f, dir) { // one that failed or was refused has just removed it
-		err = ErrHeld
-	}
-	if none || err != nil { // nothing to hold, and an open folder cannot be removed everywhere
-		f.Close()
-		return func() {}, err
-	}
-	return func() { f.Close() }, nil
+	return func() {}, err
 }

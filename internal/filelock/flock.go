@@ -28,3 +28,12 @@ func flock(f *os.File, how int) error {
 		}
 	}
 }
+
+// tryFolder locks the folder f, which was opened as dir, until release, which closes it.
+func tryFolder(f *os.File, dir string) (release func(), err error) {
+	err = Try(f)
+	if err == nil && !IsAt(f, dir) { // one that failed or was refused has just removed it
+		err = ErrHeld
+	}
+	return func() { f.Close() }, err
+}

@@ -1,4 +1,4 @@
-//go:build !unix || aix
+//go:build (!unix && !windows) || aix
 
 package filelock
 
@@ -12,3 +12,6 @@ func Try(*os.File) error { return errors.ErrUnsupported }
 
 // Wait is errors.ErrUnsupported.
 func Wait(*os.File) error { return errors.ErrUnsupported }
+
+// tryFolder is errors.ErrUnsupported.
+func tryFolder(*os.File, string) (func(), error) { return nil, errors.ErrUnsupported }

@@ -22,8 +22,8 @@ func NewScratch(dir string, size int64) (s *Scratch, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() // a mapping outlives its descriptor
 	defer os.Remove(f.Name())
+	defer f.Close() // a mapping outlives its descriptor
 	if err := reserve(f, size); err != nil {
 		return nil, fmt.Errorf("take %d bytes of disk in %s: %w", size, dir, err)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 func mapShared(*os.File, int64) ([]byte, func([]byte) error, error) {
-	return nil, nil, errors.New("this system cannot map files for writing")
+	return nil, nil, errors.New("this system cannot map files for writing; do without paging")
 }
 
 func evict([]byte) {}

@@ -24,12 +24,15 @@ type Progress struct {
 // withFd is an output that may be a terminal: a file, or the Output that stdout is.
 type withFd interface{ Fd() uintptr }
 
-// NewProgress shows on w. A terminal that calls itself dumb, as Emacs's does, cannot rewrite a line and gets lines as a file does.
+// NewProgress shows on w. A terminal that cannot rewrite a line gets lines as a file does.
 func NewProgress(w io.Writer) *Progress {
 	f, ok := w.(withFd)
-	terminal := ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+	terminal := ok && term.IsTerminal(int(f.Fd())) && Rewrites(f.Fd())
 	return &Progress{w: w, Terminal: terminal, Colour: terminal && os.Getenv("NO_COLOR") == ""}
 }
+
+// Rewrites says whether the terminal behind fd takes escape sequences. One that calls itself dumb, as Emacs's does, takes none.
+func Rewrites(fd uintptr) bool { return os.Getenv("TERM") != "dumb" && rewrites(fd) }
 
 // Line prints text on a line of its own.
 func (p *Progress) Line(format string, args ...any) {

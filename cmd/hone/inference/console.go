@@ -44,7 +44,7 @@ func newConsole(in io.Reader, out io.Writer) *console {
 	}
 	signal.Notify(c.interrupts, os.Interrupt)
 	signal.Notify(c.quit, syscall.SIGTERM) // leave the terminal as it was
-	if c.terminal = o; os.Getenv("TERM") == "dumb" {
+	if c.terminal = o; !cli.Rewrites(o.Fd()) {
 		return c
 	}
 	c.fd = int(i.Fd())
