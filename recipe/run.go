@@ -158,7 +158,7 @@ func (r *Run) openModel(ctx context.Context) (err error) {
 	// Refused before the weights are read: a process that the system ends for its memory saves nothing and
 	// says nothing.
 	if has := r.Env.Memory; has > 0 && r.planned.Peak > has {
-		return fmt.Errorf("the run takes %s of memory and the machine has %s; memory=%dMiB makes it fit or says what would",
+		return fmt.Errorf("the run takes %s of memory and it can have %s; memory=%dMiB makes it fit or says what would",
 			plan.Bytes(r.planned.Peak), plan.Bytes(has), has*4/5>>20)
 	}
 	if r.Model, err = r.newModel(dtype); err != nil {
