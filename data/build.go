@@ -138,6 +138,9 @@ func prepareDir(dir string) (leave func(), err error) {
 		return nil, fmt.Errorf("make and lock the token folder %s: %w", dir, err)
 	}
 	leave = func() {
+		if runtime.GOOS == "windows" {
+			unlock() // an open file cannot be removed there, neither this one nor that of one that waits
+		}
 		defer unlock()
 		if entries, err := os.ReadDir(dir); err == nil && (len(entries) == 0 || len(entries) == 1 && entries[0].Name() == lockName) {
 			os.Remove(filepath.Join(dir, lockName)) // while it is locked: one that waits sees that it is gone
