@@ -18,7 +18,7 @@ import (
 // takes longer than most of what is done with them.
 
 // workFormat names the layout of the work folder and what steps do; a folder of another one is not gone on with.
-const workFormat = 9
+const workFormat = 10
 
 // store appends the document. As in JSON, bytes that are no UTF-8 become U+FFFD.
 func (l *line) store(b []byte) ([]byte, error) {
