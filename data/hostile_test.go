@@ -50,6 +50,30 @@ func TestByteOrderMarks(t *testing.T) {
 	}
 }
 
+// TestEncodingsOfRecords: UTF-16 is told by its name, whatever the format, and bytes of another encoding are counted where JSON makes U+FFFD of them.
+func TestEncodingsOfRecords(t *testing.T) {
+	contents := map[string]string{"x.csv": "prompt,n\na,1\n", "x.tsv": "prompt\tn\na\t1\n", "x.json": `[{"n":"1"}]`, "x.jsonl": `{"n":"1"}` + "\n"}
+	for name, content := range contents {
+		little, big := "\xff\xfe", "\xfe\xff"
+		for _, c := range content {
+			little, big = little+string(c)+"\x00", big+"\x00"+string(c)
+		}
+		for _, text := range []string{little, big} {
+			_, _, err := one(t, name, text, Sources{Records: true})
+			if err == nil || !strings.Contains(err.Error(), name+": the file is UTF-16, which has to be made UTF-8") {
+				t.Errorf("%s of UTF-16: %v", name, err)
+			}
+		}
+	}
+	for name, content := range map[string]string{"x.csv": "prompt,n\nna\xefve,1\n\ufffd,2\n", "x.tsv": "prompt\tn\nna\xefve\t1\n\ufffd\t2\n", "x.txt": "na\xefve",
+		"x.json": "[{\"n\":\"na\xefve\"}]", "x.jsonl": "{\"n\":\"na\xefve\"}\n"} {
+		_, stats, err := one(t, name, content, Sources{Records: true})
+		if err != nil || stats.InvalidUTF8 != 1 {
+			t.Errorf("%s of Windows-1252: %d records are counted, %v", name, stats.InvalidUTF8, err)
+		}
+	}
+}
+
 // TestNothingIsLostWithoutAWord: what stands behind a list, and columns of one name, are errors.
 func TestNothingIsLostWithoutAWord(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
@@ -57,6 +81,8 @@ func TestNothingIsLostWithoutAWord(t *testing.T) {
 		{"x.json", `[{"a":1}]x`, "something behind the list"},
 		{"x.json", `[{"a":1}]]`, "something behind the list"},
 		{"x.csv", "a,b,a\n1,2,3\n", `two columns are called "a"`},
+		{"x.csv", "a,b\r1,2\r3,4\r", "x.csv: its lines end in carriage returns alone"},
+		{"x.tsv", "a\tb\r1\t2\r", "x.tsv: its lines end in carriage returns alone"},
 		{"x.csv", "", "is empty"},
 		{"x.csv", "a,b\n1,\"2\n", "parse error"},
 	} {

@@ -9,6 +9,9 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -28,12 +31,20 @@ func (k *sink) piece(d Document) error {
 	if !k.cfg.Records {
 		return k.emit(d)
 	}
+	k.countInvalid(utf8.Valid(d.Text))
 	object, err := json.Marshal(map[string]string{"text": string(d.Text)})
 	if err != nil {
 		return err
 	}
 	d.Continued = false
 	return k.record(d, object)
+}
+
+// countInvalid counts a record some of whose bytes are no UTF-8, of which JSON makes U+FFFD before it is counted as a document.
+func (k *sink) countInvalid(valid bool) {
+	if !valid {
+		k.stats.InvalidUTF8++
+	}
 }
 
 // budget is a reader that ends with errLong when more than left bytes are read before left is set again.
@@ -120,6 +131,9 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 			return k.unreadable(f, fmt.Errorf("read %s: two columns are called %q", f.path, name))
 		}
 		seen[name] = true
+		if strings.Contains(name, "\r") {
+			return k.unreadable(f, fmt.Errorf("read %s: its lines end in carriage returns alone, as on old Macs; make them line feeds", f.path))
+		}
 	}
 	for {
 		row, line, err := next()
@@ -146,6 +160,7 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 		for i, name := range names {
 			object[name] = row[i]
 		}
+		k.countInvalid(!slices.ContainsFunc(row, func(field string) bool { return !utf8.ValidString(field) }))
 		text, err := json.Marshal(object)
 		if err != nil {
 			return err

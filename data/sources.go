@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"errors"
@@ -234,6 +235,13 @@ func (k *sink) file(f sourceFile) error {
 		return k.unreadable(f, fmt.Errorf("read %s: %w", f.path, err))
 	}
 	defer closeReader()
+	if content == ".jsonl" || k.cfg.Records && (content == ".json" || content == ".csv" || content == ".tsv") {
+		b := bufio.NewReaderSize(r, sniffBytes)
+		if begin, _ := b.Peek(sniffBytes); isUTF16(begin) { // an error comes again with the next read
+			return k.useless(f, Binary, utf16Remedy)
+		}
+		r = b
+	}
 	switch {
 	case content == ".jsonl":
 		return k.jsonl(f, r)
@@ -273,6 +281,14 @@ func (k *sink) useless(f sourceFile, r Reason, what string) error {
 // sniffBytes is how much of a file decides whether it is text, as git does it.
 const sniffBytes = 8000
 
+// isUTF16 reports whether a file begins as Windows' shell writes text, and its spreadsheets "Unicode text".
+func isUTF16(begin []byte) bool {
+	marked := bytes.HasPrefix(begin, []byte("\xff\xfe")) || bytes.HasPrefix(begin, []byte("\xfe\xff"))
+	return marked && bytes.IndexByte(begin[:min(len(begin), sniffBytes)], 0) >= 0
+}
+
+const utf16Remedy = "is UTF-16, which has to be made UTF-8 to be read"
+
 // text passes a text file on, in pieces if it is large.
 func (k *sink) text(f sourceFile, r io.Reader) error {
 	buf := make([]byte, 0, min(int64(k.cfg.PieceBytes), f.info.Size())+1)
@@ -286,8 +302,8 @@ func (k *sink) text(f sourceFile, r io.Reader) error {
 			return k.unreadable(f, fmt.Errorf("read %s: %w", f.path, err))
 		}
 		if record == 1 && bytes.IndexByte(buf[:min(len(buf), sniffBytes)], 0) >= 0 {
-			if bytes.HasPrefix(buf, []byte("\xff\xfe")) || bytes.HasPrefix(buf, []byte("\xfe\xff")) { // as Windows' shell writes them
-				return k.useless(f, Binary, "is UTF-16, which has to be made UTF-8 to be read")
+			if isUTF16(buf) {
+				return k.useless(f, Binary, utf16Remedy)
 			}
 			return k.useless(f, Binary, "is binary, not text")
 		}
