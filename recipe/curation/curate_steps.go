@@ -40,8 +40,11 @@ func (r *stepRun) free() {
 }
 
 // plain is a step that needs no more than its values.
-func plain(name string, step document.Step) filter {
-	return filter{name: name, make: func() (document.Step, error) { return step, nil }}
+func plain(name string, step document.Step) filter { return checked(name, nil, step) }
+
+// checked is such a step that not all values can be meant of.
+func checked(name string, validate func() error, step document.Step) filter {
+	return filter{name: name, validate: validate, make: func() (document.Step, error) { return step, nil }}
 }
 
 // known are all filters.
@@ -50,16 +53,16 @@ func (c *Curate) known(r *stepRun) []filter {
 	u := c.URLs
 	return []filter{
 		plain("mend", filters.Mend()),
-		{name: "length", validate: c.Length.Validate, make: func() (document.Step, error) { return c.Length.Step(), nil }},
-		{name: "language", validate: c.Language.Validate, make: func() (document.Step, error) { return c.Language.Step(), nil }},
-		{name: "urls", files: slices.Concat(u.Hosts, u.Pages, u.Words, u.Parts, u.SoftWords), make: u.Step},
+		checked("length", c.Length.Validate, c.Length.Step()),
+		checked("language", c.Language.Validate, c.Language.Step()),
+		{name: "urls", validate: u.Validate, files: slices.Concat(u.Hosts, u.Pages, u.Words, u.Parts, u.SoftWords), make: u.Step},
 		{name: "words", validate: c.Words.Validate, files: c.Words.Lists, make: c.Words.Step},
 		plain("pii", c.PII.Step()),
-		plain("gopher_quality", c.GopherQuality.Step()),
-		plain("gopher_repetition", c.GopherRepetition.Step()),
+		checked("gopher_quality", c.GopherQuality.Validate, c.GopherQuality.Step()),
+		checked("gopher_repetition", c.GopherRepetition.Validate, c.GopherRepetition.Step()),
 		plain("c4", c.C4.Step()),
-		plain("fineweb", c.FineWeb.Step()),
-		plain("code", c.Code.Step()),
+		checked("fineweb", c.FineWeb.Validate, c.FineWeb.Step()),
+		checked("code", c.Code.Validate, c.Code.Step()),
 		{name: "decontaminate", validate: c.Decontaminate.Validate, files: c.Decontaminate.Against, make: func() (document.Step, error) {
 			step, note, err := c.Decontaminate.Step()
 			if note != "" {

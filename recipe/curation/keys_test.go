@@ -67,7 +67,23 @@ func TestValuesAtTheirBounds(t *testing.T) {
 		"filters=perplexity perplexity.model=x perplexity.head=50 perplexity.tail=50 perplexity.keep=head,middle,tail": "",
 		"filters=perplexity perplexity.model=x perplexity.head=0":                                                      "perplexity.head is 0",
 		"filters=perplexity perplexity.model=x perplexity.tail=100":                                                    "perplexity.tail 100",
-		"perplexity.head=0": "", // of a filter that is not used
+		"filters=perplexity": "perplexity.model is not set",
+		"filters=urls":       "urls has no list to reject by", "filters=urls urls.reject_missing=true": "", "filters=urls urls.parts=x": "",
+		"filters=urls urls.hosts=x urls.max_soft_words=-1":                             "urls.max_soft_words is -1",
+		"gopher_quality.min_words=6 gopher_quality.max_words=5":                        "gopher_quality.min_words is 6 and max_words 5",
+		"gopher_quality.min_words=6 gopher_quality.max_words=0":                        "", // no bound
+		"gopher_quality.min_word_length=3 gopher_quality.max_word_length=2":            "gopher_quality.min_word_length is 3 and max_word_length 2",
+		"gopher_quality.min_stop_words=9":                                              "gopher_quality.min_stop_words is 9; it must be from 0 to 8",
+		"gopher_quality.min_stop_words=8 gopher_quality.max_symbols=2":                 "",
+		"gopher_quality.min_letters=80":                                                "gopher_quality.min_letters is 80; it is a share",
+		"gopher_repetition.dup_lines=30":                                               "gopher_repetition.dup_lines is 30; it is a share",
+		"gopher_repetition.dup_lines=1 gopher_repetition.dup_paragraph_chars=-0.1":     "gopher_repetition.dup_paragraph_chars is -0.1",
+		"fineweb.min_punctuation=12":                                                   "fineweb.min_punctuation is 12; it is a share",
+		"fineweb.max_newlines=2 fineweb.max_short_lines=1 fineweb.max_dup_chars=0":     "",
+		"fineweb.max_newlines=-1":                                                      "fineweb.max_newlines is -1",
+		"filters=code code.min_alphanumeric=25":                                        "code.min_alphanumeric is 25; it is a share",
+		"filters=code gopher_quality.min_letters=80 fineweb.min_punctuation=12 dedup=": "", // of filters that are not used
+		"perplexity.head=0":                                                            "", // of a filter that is not used
 	} {
 		c := DefaultCurate()
 		c.Data, c.Out = []string{"d"}, "o"

@@ -41,6 +41,10 @@ func curateCommand(a *cli.App) *cobra.Command {
 
 // runCurate runs the recipe, writes its report and prints the funnel.
 func runCurate(ctx context.Context, a *cli.App, c *curation.Curate) (err error) {
+	// before a model or a tokenizer is looked for whose name may be missing
+	if err := c.Validate(); err != nil {
+		return err
+	}
 	if c.Tokenizer, err = machine.TokenizerPath(c.Tokenizer); err != nil {
 		return err
 	}

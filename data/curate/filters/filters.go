@@ -7,6 +7,7 @@
 package filters
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,6 +15,22 @@ import (
 
 // above reports whether a value breaks an upper bound; one that is 0 does not hold.
 func above(value, most float64) bool { return most > 0 && value > most }
+
+// share is the value of a key that is a share of something.
+type share struct {
+	key   string
+	value float64
+}
+
+// validShares reports the first value that is no share, as a percentage is none: such a bound would hold for no text, or for all.
+func validShares(shares ...share) error {
+	for _, s := range shares {
+		if !(s.value >= 0 && s.value <= 1) {
+			return fmt.Errorf("%s is %v; it is a share, from 0 to 1", s.key, s.value)
+		}
+	}
+	return nil
+}
 
 // endsSentence reports whether a line ends as a sentence does.
 func endsSentence(line string) bool {

@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -27,6 +28,21 @@ type GopherQuality struct {
 func DefaultGopherQuality() GopherQuality {
 	return GopherQuality{MinWords: 50, MaxWords: 100_000, MinWordLength: 3, MaxWordLength: 10, MaxSymbols: 0.1, MaxBullets: 0.9, MaxEllipses: 0.3,
 		MinLetters: 0.8, MinStopWords: 2}
+}
+
+// Validate reports the first value that cannot be meant.
+func (c GopherQuality) Validate() error {
+	switch {
+	case c.MinWords < 0 || c.MaxWords < 0 || c.MaxWords > 0 && c.MaxWords < c.MinWords:
+		return fmt.Errorf("gopher_quality.min_words is %d and max_words %d; no document has such a number", c.MinWords, c.MaxWords)
+	case !(c.MinWordLength >= 0) || !(c.MaxWordLength >= 0) || c.MaxWordLength > 0 && c.MaxWordLength < c.MinWordLength:
+		return fmt.Errorf("gopher_quality.min_word_length is %v and max_word_length %v; no document has such words", c.MinWordLength, c.MaxWordLength)
+	case c.MinStopWords < 0 || c.MinStopWords > len(stopWords):
+		return fmt.Errorf("gopher_quality.min_stop_words is %d; it must be from 0 to %d", c.MinStopWords, len(stopWords))
+	case !(c.MaxSymbols >= 0):
+		return fmt.Errorf("gopher_quality.max_symbols is %v; it must be at least 0", c.MaxSymbols)
+	}
+	return validShares(share{"gopher_quality.max_bullets", c.MaxBullets}, share{"gopher_quality.max_ellipses", c.MaxEllipses}, share{"gopher_quality.min_letters", c.MinLetters})
 }
 
 var stopWords = map[string]bool{"the": true, "be": true, "to": true, "of": true, "and": true, "that": true, "have": true, "with": true}
@@ -122,6 +138,12 @@ type GopherRepetition struct {
 func DefaultGopherRepetition() GopherRepetition {
 	return GopherRepetition{DupLines: 0.3, DupParagraphs: 0.3, DupLineChars: 0.2, DupParagraphChars: 0.2,
 		TopNGrams: []float64{0.20, 0.18, 0.16}, DupNGrams: []float64{0.15, 0.14, 0.13, 0.12, 0.11, 0.10}}
+}
+
+// Validate reports the first value that cannot be meant.
+func (c GopherRepetition) Validate() error {
+	return validShares(share{"gopher_repetition.dup_lines", c.DupLines}, share{"gopher_repetition.dup_paragraphs", c.DupParagraphs},
+		share{"gopher_repetition.dup_line_chars", c.DupLineChars}, share{"gopher_repetition.dup_paragraph_chars", c.DupParagraphChars})
 }
 
 // Step makes the step.

@@ -39,7 +39,7 @@ func TestWords(t *testing.T) {
 
 func TestURLs(t *testing.T) {
 	c := DefaultURLs()
-	c.Hosts = []string{curatetest.ListFile(t, "bad.example", "https://www.worse.example/")}
+	c.Hosts = []string{curatetest.ListFile(t, "bad.example", "https://www.worse.example/", ".pointed.example", "*.starred.example", "www.com")}
 	c.Pages = []string{curatetest.ListFile(t, "https://fine.example/one/bad%20page")}
 	c.Words = []string{curatetest.ListFile(t, "casino")}
 	c.Parts = []string{curatetest.ListFile(t, "xxx")}
@@ -64,6 +64,12 @@ func TestURLs(t *testing.T) {
 		"https://a.example/free-software/free":      "",
 		"https://a.example/win/free":                "several soft words",
 		"https://[2001:db8::1]/":                    "",
+		"https://shop.pointed.example/":             "blocked host",
+		"https://starred.example/":                  "blocked host",
+		"https://www.com/":                          "blocked host",
+		"https://fine.com/":                         "",
+		"fine.example/to?u=http://bad.example":      "",
+		"fine.example//bad.example/":                "",
 	} {
 		if got := step.Apply(&document.Doc{URL: url}); got != want {
 			t.Errorf("%q is rejected because of %q, want %q", url, got, want)
@@ -82,6 +88,14 @@ func TestListsThatCannotBeMeant(t *testing.T) {
 		"a missing list": func() error { _, err := Words{Lists: []string{"missing.txt"}}.Step(); return err },
 		"an empty list":  func() error { _, err := Words{Lists: []string{empty}}.Step(); return err },
 		"an empty hosts": func() error { _, err := URLs{Hosts: []string{empty}}.Step(); return err },
+		"a hosts file": func() error {
+			_, err := URLs{Hosts: []string{curatetest.ListFile(t, "0.0.0.0 a.example")}}.Step()
+			return err
+		},
+		"a blocker": func() error {
+			_, err := URLs{Hosts: []string{curatetest.ListFile(t, "||a.example^")}}.Step()
+			return err
+		},
 		"a missing part": func() error { _, err := URLs{Parts: []string{"missing.txt"}}.Step(); return err },
 		"few soft words": func() error { _, err := URLs{MaxSoftWords: -1}.Step(); return err },
 		"a share of 2":   func() error { return Words{MaxShare: 2}.Validate() },

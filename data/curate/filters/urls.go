@@ -1,8 +1,10 @@
 package filters
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -31,18 +33,26 @@ type urlFilter struct {
 	parts                     *matcher
 }
 
+// Validate reports the first value that cannot be meant.
+func (c URLs) Validate() error {
+	switch {
+	case c.MaxSoftWords < 0:
+		return fmt.Errorf("urls.max_soft_words is %d; it must be at least 0", c.MaxSoftWords)
+	case !c.RejectMissing && len(slices.Concat(c.Hosts, c.Pages, c.Words, c.Parts, c.SoftWords)) == 0:
+		return errors.New("urls has no list to reject by; name files of urls.hosts, pages, words, parts or soft_words")
+	}
+	return nil
+}
+
 // Step reads the lists and makes the step.
 func (c URLs) Step() (document.Step, error) {
-	if c.MaxSoftWords < 0 {
-		return document.Step{}, fmt.Errorf("urls.max_soft_words is %d; it must be at least 0", c.MaxSoftWords)
-	}
 	f := &urlFilter{URLs: c}
-	var err error
+	err := c.Validate()
 	for _, l := range []struct {
 		to    *map[string]bool
 		paths []string
 		clean func(string) string
-	}{{&f.hosts, c.Hosts, hostOf}, {&f.pages, c.Pages, pageOf}, {&f.words, c.Words, nil}, {&f.soft, c.SoftWords, nil}} {
+	}{{&f.hosts, c.Hosts, listedHost}, {&f.pages, c.Pages, pageOf}, {&f.words, c.Words, nil}, {&f.soft, c.SoftWords, nil}} {
 		entries, e := readLists(l.paths)
 		if err == nil {
 			err = e
@@ -50,6 +60,10 @@ func (c URLs) Step() (document.Step, error) {
 		for i := range entries {
 			if l.clean != nil {
 				entries[i] = l.clean(entries[i])
+			}
+			// As in the files of systems and of advertisement blockers, "0.0.0.0 a.example" and "||a.example^": of such an entry nothing would ever be found.
+			if err == nil && l.to == &f.hosts && strings.ContainsAny(entries[i], " \t|^*") {
+				err = fmt.Errorf("urls.hosts has the entry %q, which is no name of a host; write one a line", entries[i])
 			}
 		}
 		*l.to = setOf(entries)
@@ -103,12 +117,14 @@ func (f *urlFilter) apply(d *document.Doc) string {
 	return ""
 }
 
+// listedHost is the host that an entry of a list names: that all below it goes, some lists say by a point in front, with a star or without.
+func listedHost(entry string) string {
+	return hostOf(strings.TrimPrefix(strings.TrimPrefix(entry, "*"), "."))
+}
+
 // hostOf is the host of a URL, or of what stands for one in a list, without port, user and "www.".
 func hostOf(text string) string {
-	host := text
-	if _, rest, ok := strings.Cut(text, "//"); ok {
-		host = rest
-	}
+	host := afterScheme(text)
 	if i := strings.IndexAny(host, "/?#"); i >= 0 {
 		host = host[:i]
 	}
@@ -120,16 +136,31 @@ func hostOf(text string) string {
 	if name, port, ok := strings.Cut(host, ":"); ok && strings.IndexByte(port, ':') < 0 {
 		host = name
 	}
-	return strings.TrimPrefix(strings.TrimSuffix(host, "."), "www.")
+	return withoutWWW(strings.TrimSuffix(host, "."))
+}
+
+// afterScheme is a URL behind its scheme; of one that has none, two slashes may be of its path.
+func afterScheme(text string) string {
+	scheme, rest, ok := strings.Cut(text, "//")
+	if ok && (scheme == "" || strings.HasSuffix(scheme, ":") && !strings.ContainsAny(scheme, "/?#")) {
+		return rest
+	}
+	return text
+}
+
+// withoutWWW is a host, and what is behind it, without "www.", but for hosts such as www.com: all of .com is not they.
+func withoutWWW(text string) string {
+	rest, ok := strings.CutPrefix(text, "www.")
+	if end := strings.IndexAny(rest, "./?#"); !ok || end < 0 || rest[end] != '.' {
+		return text
+	}
+	return rest
 }
 
 // pageOf is a URL without scheme, "www.", fragment and last slash.
 func pageOf(text string) string {
-	if _, rest, ok := strings.Cut(text, "//"); ok {
-		text = rest
-	}
-	text, _, _ = strings.Cut(text, "#")
-	text = strings.TrimSuffix(strings.TrimPrefix(text, "www."), "/")
+	text, _, _ = strings.Cut(afterScheme(text), "#")
+	text = strings.TrimSuffix(withoutWWW(text), "/")
 	if plain, err := url.PathUnescape(text); err == nil {
 		return plain
 	}

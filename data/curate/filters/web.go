@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -117,6 +118,14 @@ type FineWeb struct {
 // (0.1) and has no bound on line ends.
 func DefaultFineWeb() FineWeb {
 	return FineWeb{MinPunctuation: 0.12, MaxShortLines: 0.67, MaxDupChars: 0.01, MaxNewlines: 0.3}
+}
+
+// Validate reports the first value that cannot be meant.
+func (c FineWeb) Validate() error {
+	if !(c.MaxNewlines >= 0) {
+		return fmt.Errorf("fineweb.max_newlines is %v; it must be at least 0", c.MaxNewlines)
+	}
+	return validShares(share{"fineweb.min_punctuation", c.MinPunctuation}, share{"fineweb.max_short_lines", c.MaxShortLines}, share{"fineweb.max_dup_chars", c.MaxDupChars})
 }
 
 // shortLine is the length up to which a line is short.
