@@ -9,7 +9,7 @@ import (
 )
 
 func TestWords(t *testing.T) {
-	list := curatetest.ListFile(t, "# a comment", "", "Darn", "red", "red car", "über", "悪い", "that's bad")
+	list := curatetest.ListFile(t, "# a comment", "", "Darn", "red", "red car", "über", "悪い", "that's bad", "οδος", "cafe\u0301")
 	step, err := Words{Lists: []string{list}}.Step()
 	if err != nil {
 		t.Fatal(err)
@@ -17,6 +17,7 @@ func TestWords(t *testing.T) {
 	for text, want := range map[string]float64{
 		"": 0, "nothing here": 0, "darn": 1, "DARN! darn.": 2, "darning": 0, "undarn": 0, "“darn”": 1,
 		"two red cars": 1, "a red car": 1, "reduce": 0, "Über alles": 1, "darüber": 0, "これは悪いです": 1, "that's bad": 1, "that's badly": 0,
+		"ΟΔΟΣ": 1, "η οδός, Οδος": 1, "ein Café": 1, "cafe\u0301": 1, "cafe": 0,
 	} {
 		d := &document.Doc{Text: text}
 		rejected := step.Apply(d)

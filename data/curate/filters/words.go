@@ -3,7 +3,10 @@ package filters
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 
 	"hone/data/curate/document"
 )
@@ -24,7 +27,20 @@ func (c Words) Validate() error {
 	return nil
 }
 
-// Step reads the lists and makes the step. Words are compared in lower case.
+// folded is a text as words are compared: in lower case, of which Greek has a second sigma at the ends of words.
+func folded(text string) string { return strings.ReplaceAll(strings.ToLower(text), "ς", "σ") }
+
+// bothForms are entries as they stand in texts, whose letters with marks are one character each or several.
+func bothForms(entries []string) []string {
+	var list []string
+	for _, e := range entries {
+		list = append(list, norm.NFC.String(folded(e)), norm.NFD.String(folded(e)))
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// Step reads the lists and makes the step.
 func (c Words) Step() (document.Step, error) {
 	if len(c.Lists) == 0 {
 		return document.Step{}, errors.New("words.lists is not set; name files with a word a line")
@@ -33,12 +49,12 @@ func (c Words) Step() (document.Step, error) {
 	if err != nil {
 		return document.Step{}, err
 	}
-	m, err := newMatcher(entries)
+	m, err := newMatcher(bothForms(entries))
 	if err != nil {
 		return document.Step{}, err
 	}
 	return document.Step{Name: "words", Apply: func(d *document.Doc) string {
-		n := m.count([]byte(strings.ToLower(d.Text)))
+		n := m.count([]byte(folded(d.Text)))
 		of := 0.0
 		if n > 0 {
 			of = min(1, document.Share(n, len(d.Words())))
