@@ -16,13 +16,44 @@ const (
 // Undetermined is ISO 639-3's code.
 const Undetermined = "und"
 
-// Language tells the language of a text by so many bytes of it, all of them where sample is 0, and from 0 to 1 how certain that is.
+// Language tells the language of a text by so many bytes of it, all of them where sample is 0, and from 0 to 1 how certain that is: the less, the more
+// of the letters are of another script, whose language the text has, too.
 func Language(text string, sample int) (code string, confidence float64) {
-	found := whatlanggo.Detect(sampleOf(text, sample))
+	piece := sampleOf(text, sample)
+	found := whatlanggo.Detect(piece)
 	if found.Lang < 0 || found.Confidence <= 0 { // two languages are equally near
 		return Undetermined, 0
 	}
-	return languageCode(found.Lang), min(found.Confidence, 1)
+	counts := Scripts(piece)
+	han, kana := counts["Han"], counts["Kana"]
+	if found.Lang == whatlanggo.Cmn || found.Lang == whatlanggo.Jpn {
+		// The library decides by which came first. Japanese with few kana has some, Chinese that quotes a name or has a の for a 的 hardly any.
+		found.Lang = whatlanggo.Cmn
+		if kana > 0 && 10*kana >= han {
+			found.Lang = whatlanggo.Jpn
+		}
+	}
+	return languageCode(found.Lang), min(found.Confidence, 1) * lead(counts, found.Lang)
+}
+
+// lead is what the script of a language has more than the next one, as a share of it.
+func lead(counts map[string]int64, lang whatlanggo.Lang) float64 {
+	// Japanese has several together, and Korean may have Han. One of these says about as much as two letters.
+	eastern := 2 * (counts["Han"] + counts["Kana"] + counts["Hangul"])
+	first, second := int64(0), int64(0) // of the others
+	for script, n := range counts {
+		if script != "Han" && script != "Kana" && script != "Hangul" {
+			first, second = max(first, n), max(second, min(first, n))
+		}
+	}
+	own, next := first, max(second, eastern)
+	if lang == whatlanggo.Cmn || lang == whatlanggo.Jpn || lang == whatlanggo.Kor {
+		own, next = eastern, first
+	}
+	if next == 0 {
+		return 1
+	}
+	return max(0, 1-float64(next)/float64(max(1, own)))
 }
 
 // Languages are the codes that Language may tell, in their order.

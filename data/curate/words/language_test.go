@@ -46,3 +46,32 @@ func TestPiecesOfTexts(t *testing.T) {
 		}
 	}
 }
+
+// TestLanguagesOfScriptsTogether: Han with some kana is Japanese, wherever they stand, and Chinese that quotes a name is not; what is as much of one script
+// as of another is uncertain.
+func TestLanguagesOfScriptsTogether(t *testing.T) {
+	chinese := "人人生而自由，在尊严和权利上一律平等。他们赋有理性和良心，并应以兄弟关系的精神相对待。"
+	for text, want := range map[string]string{
+		"最終更新日時（人間が読みやすい形式）、所有者識別番号、最初作成日時": "ja",
+		"が最終更新日時（人間読みやすい形式）、所有者識別番号、最初作成日時": "ja",
+		chinese: "zh", chinese + "の": "zh", "の" + chinese: "zh", "ラ" + chinese + "の": "zh",
+		"「Go」は Google が開発したプログラミング言語である。": "ja",
+		"Go 语言由 Google 开发，程序编译为机器码。":      "zh",
+	} {
+		if got, certain := Language(text, 0); got != want || certain < Certain {
+			t.Errorf("%q is said to be in %s, with %v", text, got, certain)
+		}
+	}
+	for _, text := range []string{
+		"通常は許可されませんが、オプション Acquire::AllowDowngradeToInsecureRepositories が上書きするために指定されました。",
+		"The brown fox jumps over the lazy dog. Съешь же ещё этих мягких французских булок.",
+		"최소한 하나의 $bad_syn 및 하나의 $good_syn 리비전을 넘겨야 합니다. (\"git bisect $bad_syn\" 및 \"git bisect $good_syn\" 명령을 실행하면 됩니다.)",
+	} {
+		if got, certain := Language(text, 0); certain >= Certain {
+			t.Errorf("%q is said to be in %s for certain, with %v", text, got, certain)
+		}
+	}
+	if _, certain := Language("The word λόγος is Greek, and the brown fox jumps over the lazy dog.", 0); certain < Certain {
+		t.Errorf("a word of another script makes a sentence uncertain: %v", certain)
+	}
+}
