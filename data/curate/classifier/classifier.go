@@ -323,7 +323,7 @@ func (c *Model) Save(path string) error {
 // format names the features; another way to make them, such as another cut of words, is another format.
 const (
 	anyFormat = "hone text classifier "
-	format    = anyFormat + "4"
+	format    = anyFormat + "5"
 )
 
 // Load reads what Save wrote.

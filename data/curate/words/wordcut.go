@@ -10,7 +10,7 @@ import (
 // A text is cut into words in two ways: by white space, as the papers of filters count, and into runs of letters, their marks and digits, as copies are compared.
 // Scripts that put no space between words have a sentence or a whole document in such a run. There a character with its marks is a word, which is what
 // the default rules of Unicode Standard Annex 29 make of ideographs; they leave Thai, Lao, Khmer, Burmese and other scripts of South East Asia (those of
-// complex context in Annex 14, and Javanese and Balinese) to dictionaries, which hone has not. Tibetan parts syllables, which are its words here, by a tsheg.
+// complex context in Annex 14, and those of Indonesia) to dictionaries, which hone has not. Tibetan parts syllables, which are its words here, by a tsheg.
 
 // wordCut tells where words begin within a run, a character after the other.
 type wordCut struct{ open, alone bool } // whether the word has a letter or digit; whether that is a character that is a word by itself
@@ -184,16 +184,21 @@ func isTsheg(r rune) bool { return r == 0xf0b || r == 0xf0c }
 // standsAlone reports whether a character is a word by itself.
 func standsAlone(r rune) bool { return Unspaced(r) && !Tibetan(r) }
 
+// unspaced are those that CLDR (ScriptMetadata, "LB letters") says to have breaks between letters, and of Indonesia those that are written without spaces.
+// Cham is not among them: modern texts have spaces.
+var unspaced = []*unicode.RangeTable{unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar, unicode.Yi,
+	unicode.Tai_Le, unicode.New_Tai_Lue, unicode.Tai_Tham, unicode.Tai_Viet, unicode.Ahom, unicode.Bopomofo, unicode.Nushu, unicode.Tangut,
+	unicode.Khitan_Small_Script, unicode.Kawi, unicode.Javanese, unicode.Balinese, unicode.Buginese, unicode.Batak}
+
 // Unspaced reports whether a character is of a script that puts no space between words.
 func Unspaced(r rune) bool {
 	switch {
-	case r < firstUnspaced, 0x1b80 <= r && r < 0x2e80, 0xac00 <= r && r < 0xd7a4: // Latin with marks, punctuation and symbols, Hangul: all are common, and in tables below they would take long
+	case r < firstUnspaced, 0x1c00 <= r && r < 0x2e80, 0xac00 <= r && r < 0xd7a4: // Latin with marks, punctuation and symbols, Hangul: all are common, and in tables below they would take long
 		return false
 	case 0x4e00 <= r && r < 0xa000, r == longVowel, r == halfLongVowel, Tibetan(r):
 		return true
 	}
-	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
-		unicode.Tai_Le, unicode.New_Tai_Lue, unicode.Tai_Tham, unicode.Tai_Viet, unicode.Ahom, unicode.Javanese, unicode.Balinese)
+	return unicode.In(r, unspaced...)
 }
 
 // Whole makes a span shorter until it ends between characters and, if it has white space, between words.

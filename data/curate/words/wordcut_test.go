@@ -21,6 +21,8 @@ func TestWordsWithoutSpaces(t *testing.T) {
 		"་༼བོད༌ཡིག་abc":     {"་༼བོད༌|ཡིག་|abc", "བོད|ཡིག|abc"},
 		"ꦧꦱꦗꦮ ᬩᬮᬶ ᨾᩮᩬᩥᨦ ᦟᦹ": {"ꦧ|ꦱ|ꦗ|ꦮ|ᬩ|ᬮᬶ|ᨾᩮᩬᩥ|ᨦ|ᦟ|ᦹ", "ꦧ|ꦱ|ꦗ|ꦮ|ᬩ|ᬮᬶ|ᨾᩮᩬᩥ|ᨦ|ᦟ|ᦹ"},
 		"ᥖᥭ ꪼꪕ 𑜒𑜑𑜪 Việt ᮞᮥ": {"ᥖ|ᥭ|ꪼ|ꪕ|𑜒|𑜑𑜪|Việt|ᮞᮥ", "ᥖ|ᥭ|ꪼ|ꪕ|𑜒|𑜑𑜪|việt|ᮞᮥ"},
+		"ꊿꂷꃅꄿ, ꐨꐥ. ㄅㄆ":      {"ꊿ|ꂷ|ꃅ|ꄿ,|ꐨ|ꐥ.|ㄅ|ㄆ", "ꊿ|ꂷ|ꃅ|ꄿ|ꐨ|ꐥ|ㄅ|ㄆ"},
+		"ᨅᨔ᨞ ᨈᨚᨅᨙ ᯅᯖᯂ᯲ ꨆꨝꨥ": {"ᨅ|ᨔ᨞|ᨈᨚ|ᨅᨙ|ᯅ|ᯖ|ᯂ᯲|ꨆꨝꨥ", "ᨅ|ᨔ|ᨈᨚ|ᨅᨙ|ᯅ|ᯖ|ᯂ᯲|ꨆꨝꨥ"},
 		"한국어 조사는 don't ‑ é": {"한국어|조사는|don't|‑|é", "한국어|조사는|don|t|é"},
 		"\xff人\xe4\xba":     {"\xff人\xe4\xba", "人"},
 		"，人":                {"，人", "人"},
@@ -62,8 +64,7 @@ func TestCountIsThatOfFields(t *testing.T) {
 // TestUnspacedIsTheTables: the ranges that are decided at once are what the tables say.
 func TestUnspacedIsTheTables(t *testing.T) {
 	for r := rune(0); r <= utf8.MaxRune; r++ {
-		in := unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
-			unicode.Tibetan, unicode.Tai_Le, unicode.New_Tai_Lue, unicode.Tai_Tham, unicode.Tai_Viet, unicode.Ahom, unicode.Javanese, unicode.Balinese)
+		in := unicode.In(r, unicode.Tibetan) || unicode.In(r, unspaced...)
 		in = in || r == 'ー' || r == 'ｰ' // which are of both kinds of kana
 		if Unspaced(r) != in && InWord(r) {
 			t.Errorf("%U is of a script without spaces: %v, want %v", r, Unspaced(r), in)
