@@ -132,7 +132,7 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 		}
 		seen[name] = true
 		if strings.Contains(name, "\r") {
-			return k.unreadable(f, fmt.Errorf("read %s: its lines end in carriage returns alone, as on old Macs; make them line feeds", f.path))
+			return k.unreadable(f, fmt.Errorf("read %s: its lines end in carriage returns alone, as on old Macs, not in line feeds", f.path))
 		}
 	}
 	for {

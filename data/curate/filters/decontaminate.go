@@ -77,6 +77,9 @@ func (c Decontaminate) Step() (step document.Step, note string, err error) {
 			return document.Step{}, "", err
 		}
 	}
+	if records == 0 {
+		return document.Step{}, "", errors.New("decontaminate.against has no records, so nothing would be found; name files that have some")
+	}
 	if e.short > 0 {
 		note = fmt.Sprintf("decontaminate: %d of %d records have fewer than %d words in a row and cannot be found", e.short, records, c.MinWords)
 	}

@@ -114,6 +114,14 @@ func TestDecontaminateRefusesWhatCannotBeMeant(t *testing.T) {
 	if _, _, err := DefaultDecontaminate().Step(); err == nil {
 		t.Error("no evaluation is accepted")
 	}
+	c := DefaultDecontaminate()
+	c.Against = []string{filepath.Join(t.TempDir(), "x.csv")} // column names alone
+	if err := os.WriteFile(c.Against[0], []byte("question,answer\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Step(); err == nil || !strings.Contains(err.Error(), "has no records") {
+		t.Errorf("an evaluation without records: %v", err)
+	}
 }
 
 // TestGramsAreThoseOfTheirWords: the hash of n words does not depend on what was before them.
