@@ -67,6 +67,12 @@ func Languages() []string {
 }
 
 func languageCode(lang whatlanggo.Lang) string {
+	switch lang { // the library has those of 639-3 only, of Iranian Persian and Eastern Yiddish
+	case whatlanggo.Pes:
+		return "fa"
+	case whatlanggo.Ydd:
+		return "yi"
+	}
 	if code := lang.Iso6391(); code != "" {
 		return code
 	}

@@ -1,6 +1,7 @@
 package words
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -43,6 +44,18 @@ func TestPiecesOfTexts(t *testing.T) {
 	}{{0, 13, "one two three"}, {0, 11, "one two"}, {0, 3, "one"}, {4, 4, ""}, {1, 13, " two three"}, {1, 11, " two"}, {8, 13, "three"}} {
 		if got := Whole("one two three", c.from, c.to); got != c.want {
 			t.Errorf("the words from %d to %d are %q, want %q", c.from, c.to, got, c.want)
+		}
+	}
+}
+
+// TestCodesOfLanguages are of ISO 639-1 where it has one.
+func TestCodesOfLanguages(t *testing.T) {
+	for text, want := range map[string]string{
+		"تمام افراد بشر آزاد به دنیا می‌آیند و از لحاظ حیثیت و حقوق با هم برابرند": "fa",
+		"יעדער מענטש ווערט געבוירן פֿרײַ און גלײַך אין כּבֿוד און רעכט":            "yi",
+	} {
+		if got, _ := Language(text, 0); got != want || !slices.Contains(Languages(), want) {
+			t.Errorf("%q is said to be in %s, want %s", text, got, want)
 		}
 	}
 }
