@@ -141,21 +141,32 @@ func (c Perplexity) gauge(ctx context.Context, env recipe.Env, dir string, sampl
 	return g, m.Free, nil
 }
 
-// bytesPerToken bounds the text that is made tokens of when only some tokens are needed.
-const bytesPerToken = 16
+// bytesPerToken bounds the text that is made tokens of when only some tokens are needed, unless it has too few; behind these, where the text is cut, the
+// last tokens may be others than those of the whole.
+const (
+	bytesPerToken = 16
+	atTheCut      = 16
+)
+
+// beginning is as much of a text as its first tokens need: to encode all of a long document for these would take longer than the model.
+func (g *gauge) beginning(text string) string {
+	for most := bytesPerToken * g.Tokens; 0 < most && most < len(text); most *= 2 {
+		end := most
+		for end > 0 && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		if len(g.model.Tokenizer.Encode(nil, []byte(text[:end]))) >= g.Tokens+atTheCut {
+			return text[:end]
+		}
+	}
+	return text
+}
 
 // measure gives the bits per byte of texts.
 func (g *gauge) measure(ctx context.Context, texts []string) ([]eval.Document, error) {
 	list := make([][]byte, len(texts))
 	for i, text := range texts {
-		// To encode all of a long document for its first tokens would take longer than the model.
-		if most := bytesPerToken * g.Tokens; most > 0 && len(text) > most {
-			for most > 0 && !utf8.RuneStart(text[most]) {
-				most--
-			}
-			text = text[:most]
-		}
-		list[i] = []byte(text)
+		list[i] = []byte(g.beginning(text))
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

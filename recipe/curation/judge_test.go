@@ -14,6 +14,7 @@ import (
 	"hone/data/curate/document"
 	"hone/eval"
 	"hone/recipe"
+	"hone/tokenizer"
 )
 
 // TestJudgedByBits: bounds and parts, at their borders; bits are rounded to four places, so that no batch turns a document over a bound.
@@ -45,6 +46,32 @@ func TestJudgedByBits(t *testing.T) {
 	}
 	if got := (&gauge{}).judge(&document.Doc{}, eval.Document{}); got != "nothing to measure" {
 		t.Errorf("a document of nothing: %q", got)
+	}
+}
+
+// TestFirstTokensOfLongTexts: what is measured of a document begins with as many tokens as are asked for, the same as those of the whole, however long they are.
+func TestFirstTokensOfLongTexts(t *testing.T) {
+	rule, prose := strings.Repeat(strings.Repeat("-", 64)+"\n", 200), strings.Repeat("one and two are thrée\n", 500)
+	docs := func(yield func([]byte, error) bool) { yield([]byte(rule+prose), nil) }
+	tok, err := tokenizer.Train(t.Context(), docs, tokenizer.TrainConfig{VocabSize: 300})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{rule, prose, strings.Repeat("é", 3000), "short", ""} {
+		for _, n := range []int{0, 2, 40, 1 << 60, math.MaxInt} {
+			g := &gauge{Perplexity: Perplexity{Tokens: n}, model: eval.Model{Tokenizer: tok}}
+			part := g.beginning(text)
+			first := func(text string) []int32 {
+				ids := tok.Encode(nil, []byte(text))
+				return ids[:min(len(ids), n)]
+			}
+			if !strings.HasPrefix(text, part) || !slices.Equal(first(part), first(text)) || n == 0 && part != text {
+				t.Errorf("of %.20q the first %d tokens are looked for in %d bytes: %d, and not %d", text, n, len(part), len(first(part)), len(first(text)))
+			}
+			if n == 2 && len(part) > 2048 {
+				t.Errorf("of %.20q %d bytes are made tokens for two", text, len(part))
+			}
+		}
 	}
 }
 
