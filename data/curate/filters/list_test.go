@@ -97,6 +97,10 @@ func TestListsThatCannotBeMeant(t *testing.T) {
 			_, err := URLs{Hosts: []string{curatetest.ListFile(t, "||a.example^")}}.Step()
 			return err
 		},
+		"two words": func() error {
+			_, err := URLs{SoftWords: []string{curatetest.ListFile(t, "free-shoes")}}.Step()
+			return err
+		},
 		"a missing part": func() error { _, err := URLs{Parts: []string{"missing.txt"}}.Step(); return err },
 		"few soft words": func() error { _, err := URLs{MaxSoftWords: -1}.Step(); return err },
 		"a share of 2":   func() error { return Words{MaxShare: 2}.Validate() },

@@ -51,19 +51,15 @@ func (c URLs) Step() (document.Step, error) {
 	for _, l := range []struct {
 		to    *map[string]bool
 		paths []string
-		clean func(string) string
-	}{{&f.hosts, c.Hosts, listedHost}, {&f.pages, c.Pages, pageOf}, {&f.words, c.Words, nil}, {&f.soft, c.SoftWords, nil}} {
+		clean func(string) (string, error)
+	}{{&f.hosts, c.Hosts, listedHost}, {&f.pages, c.Pages, listedPage}, {&f.words, c.Words, listedWord}, {&f.soft, c.SoftWords, listedWord}} {
 		entries, e := readLists(l.paths)
 		if err == nil {
 			err = e
 		}
 		for i := range entries {
-			if l.clean != nil {
-				entries[i] = l.clean(entries[i])
-			}
-			// As in the files of systems and of advertisement blockers, "0.0.0.0 a.example" and "||a.example^": of such an entry nothing would ever be found.
-			if err == nil && l.to == &f.hosts && strings.ContainsAny(entries[i], " \t|^*") {
-				err = fmt.Errorf("urls.hosts has the entry %q, which is no name of a host; write one a line", entries[i])
+			if entries[i], e = l.clean(entries[i]); err == nil {
+				err = e
 			}
 		}
 		*l.to = setOf(entries)
@@ -102,7 +98,7 @@ func (f *urlFilter) apply(d *document.Doc) string {
 		return "blocked part of a word"
 	}
 	soft := map[string]bool{}
-	for _, w := range strings.FieldsFunc(lower, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+	for _, w := range strings.FieldsFunc(lower, between) {
 		if f.words[w] {
 			return "blocked word"
 		}
@@ -118,9 +114,26 @@ func (f *urlFilter) apply(d *document.Doc) string {
 }
 
 // listedHost is the host that an entry of a list names: that all below it goes, some lists say by a point in front, with a star or without.
-func listedHost(entry string) string {
-	return hostOf(strings.TrimPrefix(strings.TrimPrefix(entry, "*"), "."))
+func listedHost(entry string) (string, error) {
+	// as in the files of systems and of advertisement blockers, "0.0.0.0 a.example" and "||a.example^": of such an entry nothing would ever be found
+	if host := hostOf(strings.TrimPrefix(strings.TrimPrefix(entry, "*"), ".")); !strings.ContainsAny(host, " \t|^*") {
+		return host, nil
+	}
+	return "", fmt.Errorf("urls.hosts has the entry %q, which is no name of a host; write one a line", entry)
 }
+
+func listedPage(entry string) (string, error) { return pageOf(entry), nil }
+
+// listedWord is an entry that a word between characters that are no letters or digits may equal.
+func listedWord(entry string) (string, error) {
+	if strings.ContainsFunc(entry, between) {
+		return "", fmt.Errorf("urls.words or urls.soft_words has the entry %q, which is no single word of letters and digits; such belong in urls.parts", entry)
+	}
+	return entry, nil
+}
+
+// between reports whether a character stands between words of a URL.
+func between(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
 
 // hostOf is the host of a URL, or of what stands for one in a list, without port, user and "www.".
 func hostOf(text string) string {
