@@ -15,7 +15,7 @@ type commas struct {
 	r      *bufio.Reader
 	limit  int // bytes of a record
 	line   int // lines that were taken
-	given  int // of them, to rows
+	given  int // of them, to rows since it began
 	record []byte
 	text   bytes.Reader // of the record
 	rows   *csv.Reader
@@ -23,13 +23,24 @@ type commas struct {
 
 func newCommas(r io.Reader, limit int) *commas {
 	c := &commas{r: bufio.NewReaderSize(r, 1<<18), limit: limit}
-	c.rows = csv.NewReader(&c.text)
-	c.rows.FieldsPerRecord = -1
+	c.begin()
 	return c
 }
 
-// row is the next row that is not empty and the number of its first line, io.EOF behind the last; errLong for a record over the limit, behind which the next call
-// goes on.
+// begin reads from here on as a file by itself.
+func (c *commas) begin() {
+	c.rows, c.given = csv.NewReader(&c.text), 0
+	c.rows.FieldsPerRecord = -1
+}
+
+// lineError is what is wrong with the marks of a record on one line: their number is even, so that it ends there in any case.
+type lineError struct{ wrong *csv.ParseError }
+
+func (e lineError) Error() string { return fmt.Sprintf("byte %d: %v", e.wrong.Column, e.wrong.Err) }
+func (e lineError) Unwrap() error { return e.wrong }
+
+// row is the next row that is not empty and the number of its first line, io.EOF behind the last; errLong for a record over the limit and a lineError, behind
+// which the next call goes on.
 func (c *commas) row() (row []string, line int, err error) {
 	for {
 		line := c.line + 1
@@ -44,6 +55,10 @@ func (c *commas) row() (row []string, line int, err error) {
 		if wrong := (*csv.ParseError)(nil); errors.As(err, &wrong) { // it counts the lines that it was given
 			wrong.StartLine += line - 1 - c.given
 			wrong.Line += line - 1 - c.given
+			if c.begin(); line == c.line && bytes.Count(c.record, []byte{'"'})%2 == 0 {
+				return nil, line, lineError{wrong}
+			}
+			return nil, line, err
 		}
 		c.given += c.line - line + 1
 		return row, line, err

@@ -147,6 +147,12 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 			}
 			continue
 		}
+		if wrong := (lineError{}); errors.As(err, &wrong) {
+			if err := k.bad(Malformed, fmt.Errorf("%s: %w", d.Place(), err)); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return k.unreadable(f, fmt.Errorf("read %s: %w", f.path, err))
 		}

@@ -91,8 +91,12 @@ func TestLongRecordsOfCommaFiles(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		s.OnBadRecord = SkipBadRecord
-		if _, _, err := one(t, "x.csv", file+"\n6,\"7\"8\n", s); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("line %d, column 5", line+4)) {
-			t.Errorf("%s: a mark behind it is told as %v", name, err)
+		_, stats, err = one(t, "x.csv", file+"\n6,\"7\"8\n", s)
+		if err != nil || len(stats.BadRecords) != 2 || !strings.Contains(stats.BadRecords[1], fmt.Sprintf("x.csv:%d: byte 5", line+4)) {
+			t.Errorf("%s: a mark behind it is told as %q, %v", name, stats.BadRecords, err)
+		}
+		if _, _, err := one(t, "x.csv", file+"\n6,\"7\"8\n9,5\"\n", s); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("line %d, column 4", line+5)) {
+			t.Errorf("%s: a mark that stands alone behind it is told as %v", name, err)
 		}
 	}
 	s := Sources{Records: true, MaxRecord: 1000, OnBadRecord: SkipBadRecord, OnBadFile: SkipBadRecord}
