@@ -179,9 +179,22 @@ func (c *Curate) Run(ctx context.Context, env recipe.Env) (*curate.Result, *data
 	stats := &data.Stats{}
 	result, err := curate.Run(ctx, sources.Documents(stats), cfg)
 	if err == nil {
+		c.noteURLs(result)
 		err = config.Save(c.Out, c)
 	}
 	return result, stats, err
+}
+
+// noteURLs says so if lists of URLs were looked at for documents of which none has one, as with a misspelt key.
+func (c *Curate) noteURLs(r *curate.Result) {
+	at := slices.IndexFunc(r.Steps, func(s curate.StepCount) bool { return s.Name == "urls" })
+	if at < 0 || r.Steps[at].Kept.Documents == 0 {
+		return
+	}
+	// one with a URL is rejected for it, or scored
+	if _, scored := r.Scores["urls.soft_words"]; !scored && len(r.Steps[at].Rejected) == 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("urls: no document has a URL under the key %q, so none was looked up; url_field names another key", c.URLField))
+	}
 }
 
 // passes are what dedup cuts out of documents: the largest units first.

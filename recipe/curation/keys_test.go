@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"hone/data"
+	"hone/data/curate/curatetest"
 	"hone/recipe"
 	"hone/recipe/recipetest"
 	"hone/tokenizer"
@@ -233,6 +234,17 @@ func TestNotesAndDevices(t *testing.T) {
 	r, err := runCurate(t, t.Context(), curated(t, from, t.TempDir(), "filters=decontaminate", "decontaminate.against="+short), 1, quietly)
 	if err != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "1") {
 		t.Errorf("the notes are %q, %v", r.Notes, err)
+	}
+	for field, want := range map[string]int{"url": 0, "uri": 1} { // the second is no key of the documents
+		web := filepath.Join(t.TempDir(), "web.jsonl")
+		if err := os.WriteFile(web, []byte("{\"text\": \"a b\", \"url\": \"http://a.example\"}\n{\"text\": \"c d\", \"url\": \"http://b.example\"}\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		hosts := curatetest.ListFile(t, "b.example")
+		r, err := runCurate(t, t.Context(), curated(t, web, t.TempDir(), "filters=urls", "urls.hosts="+hosts, "url_field="+field), 1, quietly)
+		if err != nil || len(r.Notes) != want || r.Kept.Documents != int64(1+want) || want == 1 && !strings.Contains(r.Notes[0], `under the key "uri"`) {
+			t.Errorf("url_field=%s: the notes are %q, kept %+v, %v", field, r.Notes, r.Kept, err)
+		}
 	}
 	c := curated(t, from, t.TempDir(), "filters=perplexity", "perplexity.model="+t.TempDir())
 	if err := os.WriteFile(filepath.Join(c.Perplexity.Model, "x"), nil, 0o644); err != nil {
