@@ -2,8 +2,10 @@ package mapped
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -54,6 +56,9 @@ func TestMappedFilesStayAsOpened(t *testing.T) {
 	}
 	write("y", "newer")
 	if err := os.Rename(filepath.Join(dir, "y"), path); err != nil {
+		if err := errors.Join(old.Close(), os.Rename(filepath.Join(dir, "y"), path)); runtime.GOOS == "windows" && err == nil {
+			return // there a file is replaced when it is closed
+		}
 		t.Fatal(err)
 	}
 	fresh, err := Open(path)

@@ -2,6 +2,7 @@ package mapped
 
 import (
 	"fmt"
+	"math"
 	"os"
 )
 
@@ -12,24 +13,18 @@ type Scratch struct {
 	unmap func([]byte) error
 }
 
-// NewScratch makes size bytes of zeros with a file in dir. The room on the disk is taken at once, so that a full disk is an
+// NewScratch makes size bytes of zeros with a file in dir, or in Windows' page file. The room on the disk is taken at once, so that a full disk is an
 // error here and not a crash later.
-func NewScratch(dir string, size int64) (s *Scratch, err error) {
+func NewScratch(dir string, size int64) (*Scratch, error) {
 	if size == 0 {
 		return &Scratch{unmap: func([]byte) error { return nil }}, nil
 	}
-	f, err := os.CreateTemp(dir, ".paged-*")
+	if size > math.MaxInt {
+		return nil, fmt.Errorf("%d bytes are too many for this machine's address space", size)
+	}
+	data, unmap, err := mapScratch(dir, int(size))
 	if err != nil {
 		return nil, err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close() // a mapping outlives its descriptor
-	if err := reserve(f, size); err != nil {
-		return nil, fmt.Errorf("take %d bytes of disk in %s: %w", size, dir, err)
-	}
-	data, unmap, err := mapShared(f, size)
-	if err != nil {
-		return nil, fmt.Errorf("map %d bytes of %s into memory: %w", size, dir, err)
 	}
 	return &Scratch{data, unmap}, nil
 }
@@ -57,17 +52,4 @@ func (s *Scratch) Close() error {
 	data := s.data
 	s.data = nil
 	return s.unmap(data)
-}
-
-// writeZeros makes a file size bytes long and takes the room for them.
-func writeZeros(f *os.File, size int64) error {
-	zeros := make([]byte, 1<<20)
-	for left := size; left > 0; {
-		n, err := f.Write(zeros[:min(left, int64(len(zeros)))])
-		if err != nil {
-			return err
-		}
-		left -= int64(n)
-	}
-	return nil
 }

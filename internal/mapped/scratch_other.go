@@ -1,13 +1,10 @@
-//go:build !unix
+//go:build !unix && !windows
 
 package mapped
 
-import (
-	"errors"
-	"os"
-)
+import "errors"
 
-func mapShared(*os.File, int64) ([]byte, func([]byte) error, error) {
+func mapScratch(string, int) ([]byte, func([]byte) error, error) {
 	return nil, nil, errors.New("this system cannot map files for writing; do without paging")
 }
 

@@ -34,24 +34,6 @@ func TestScratch(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("%v is left in the folder, %v", left, err)
 	}
-	if _, err := NewScratch(dir+"/missing", 1); err == nil {
-		t.Error("a file was made in a folder that is not there")
-	}
-}
-
-func TestWriteZeros(t *testing.T) {
-	f, err := os.CreateTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	const size = 1<<20 + 3
-	if err := writeZeros(f, size); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := f.Stat(); err != nil || info.Size() != size {
-		t.Errorf("the file is %v, %v", info.Size(), err)
-	}
 }
 
 // TestEvictLetsNeighboursBe: what is evicted, from and to any byte, comes back as it was, and so does all beside it that is written meanwhile.

@@ -4,18 +4,39 @@ package mapped
 
 import (
 	"fmt"
-	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-func mapShared(f *os.File, size int64) ([]byte, func([]byte) error, error) {
-	if size > math.MaxInt {
-		return nil, nil, fmt.Errorf("%d bytes are too many for this machine's address space", size)
+func mapScratch(dir string, size int) ([]byte, func([]byte) error, error) {
+	f, err := os.CreateTemp(dir, ".paged-*")
+	if err != nil {
+		return nil, nil, err
 	}
-	data, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	return data, unix.Munmap, err
+	defer f.Close() // a mapping outlives its descriptor
+	defer os.Remove(f.Name())
+	if err := reserve(f, int64(size)); err != nil {
+		return nil, nil, fmt.Errorf("take %d bytes of disk in %s: %w", size, dir, err)
+	}
+	data, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, fmt.Errorf("map %d bytes of %s into memory: %w", size, dir, err)
+	}
+	return data, unix.Munmap, nil
+}
+
+// writeZeros makes a file size bytes long and takes the room for them.
+func writeZeros(f *os.File, size int64) error {
+	zeros := make([]byte, 1<<20)
+	for left := size; left > 0; {
+		n, err := f.Write(zeros[:min(left, int64(len(zeros)))])
+		if err != nil {
+			return err
+		}
+		left -= int64(n)
+	}
+	return nil
 }
 
 func evict(pages []byte) {
