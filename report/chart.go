@@ -17,7 +17,8 @@ type figure struct {
 	Rules  []rule
 	Marks  []mark
 	w, h   float64
-	zero   bool // the axis starts at 0
+	zero   bool    // the axis starts at 0
+	top    float64 // the most that the axis shows, where spikes are cut; 0: all
 }
 
 // curve is a line through points; steps ascend. Class is its style in page.css.
@@ -65,6 +66,9 @@ func (f *figure) axes() (x, y axis) {
 	for _, r := range f.Rules {
 		y.lo, y.hi = min(y.lo, r.Y), max(y.hi, r.Y)
 	}
+	if f.top != 0 {
+		y.hi = f.top
+	}
 	if f.zero {
 		y.lo = min(0, y.lo)
 	}
@@ -81,6 +85,45 @@ func (f *figure) axes() (x, y axis) {
 	x.from, x.to = marginLeft, f.w-marginRight
 	y.from, y.to = f.h-marginBottom, marginTop
 	return x, y
+}
+
+// cutSpikes lets the axis end below spikes beside which the rest would be a flat line, and marks the highest of them.
+func (f *figure) cutSpikes() {
+	rest, fence := fence(f.Curves, f.Rules)
+	spike := mark{}
+	highest := fence
+	for _, c := range f.Curves {
+		for i, v := range c.Y {
+			if finite(v) && v > highest {
+				highest, spike = v, mark{"up to " + compact(v), c.X[i]}
+			}
+		}
+	}
+	if highest > fence {
+		f.top, f.Marks = rest, append(f.Marks, spike)
+	}
+}
+
+// fence is the value beyond which a point is a spike: it would leave the rest of the curves, which reaches up to rest, less than a tenth of the height.
+// The rest is all but the highest fiftieth of a curve; how a curve begins is part of it, as a loss does that falls fast.
+func fence(curves []curve, rules []rule) (rest, fence float64) {
+	lo, rest := math.Inf(1), math.Inf(-1)
+	for _, r := range rules {
+		lo, rest = min(lo, r.Y), max(rest, r.Y)
+	}
+	for _, c := range curves {
+		ys := slices.DeleteFunc(slices.Clone(c.Y), func(v float64) bool { return !finite(v) })
+		if len(ys) == 0 {
+			continue
+		}
+		rest = max(rest, ys[0])
+		slices.Sort(ys)
+		lo, rest = min(lo, ys[0]), max(rest, ys[max(0, len(ys)-1-max(1, len(ys)/50))])
+	}
+	if rest <= lo { // of a level nothing can be told
+		return rest, math.Inf(1)
+	}
+	return rest, lo + 10*(rest-lo)
 }
 
 // widen makes an empty range one that can be drawn.
@@ -170,8 +213,12 @@ func (f *figure) SVG() template.HTML {
 		fmt.Fprintf(&b, `<line class="rule %s" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, r.Class, x.from, x.to, y.at(r.Y), y.at(r.Y))
 	}
 	for _, m := range f.Marks {
-		fmt.Fprintf(&b, `<line class="mark" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/><text class="rulename" x="%.1f" y="%g">%s</text>`,
-			x.at(m.X), x.at(m.X), y.from, y.to, x.at(m.X)+5, y.to+12, template.HTMLEscapeString(m.Name))
+		at, anchor := x.at(m.X)+5, ""
+		if m.X > (x.lo+x.hi)/2 { // on the side where there is room
+			at, anchor = at-10, ` text-anchor="end"`
+		}
+		fmt.Fprintf(&b, `<line class="mark" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/><text class="rulename"%s x="%.1f" y="%g">%s</text>`,
+			x.at(m.X), x.at(m.X), y.from, y.to, anchor, at, y.to+12, template.HTMLEscapeString(m.Name))
 	}
 	for _, c := range f.Curves {
 		c.draw(&b, x, y)
@@ -195,14 +242,14 @@ func (c *curve) draw(b *strings.Builder, x, y axis) {
 			pen = "M"
 			continue
 		}
-		fmt.Fprintf(b, "%s%.1f %.1f", pen, x.at(xs[i]), y.at(ys[i]))
+		fmt.Fprintf(b, "%s%.1f %.1f", pen, x.at(xs[i]), y.at(min(ys[i], y.hi))) // a spike ends at the frame
 		pen = "L"
 	}
 	b.WriteString(`"/>`)
 	dots := len(xs) == 1 || c.Dots && float64(len(xs))*dotSpace <= x.to-x.from // closer they would be a thick line, which hides others
 	for i := range xs {
 		if dots && finite(ys[i]) {
-			fmt.Fprintf(b, `<circle class="dot %s" r="3" cx="%.1f" cy="%.1f"/>`, c.Class, x.at(xs[i]), y.at(ys[i]))
+			fmt.Fprintf(b, `<circle class="dot %s" r="3" cx="%.1f" cy="%.1f"/>`, c.Class, x.at(xs[i]), y.at(min(ys[i], y.hi)))
 		}
 	}
 }

@@ -99,15 +99,20 @@ func (r *run) medianSpeed() float64 {
 }
 
 // smoothed is the exponential moving average of the loss over about a fiftieth of the run, and over fewer
-// steps at its start, where the loss falls fast.
+// steps at its start, where the loss falls fast. Spikes are left out: one of 1e9 would outweigh thousands of steps behind it.
 func smoothed(steps []step) []float64 {
 	out := make([]float64, len(steps))
+	raw := curve{}
+	for _, s := range steps {
+		raw.Y = append(raw.Y, s.Loss)
+	}
+	_, fence := fence([]curve{raw}, nil)
 	// A mean of a fixed number of steps would hide a short run and let a long one tremble.
 	longest := min(100, max(1, float64(len(steps))/50))
 	mean := math.NaN()
 	for i, s := range steps {
 		switch {
-		case !finite(s.Loss):
+		case !finite(s.Loss) || s.Loss > fence:
 		case !finite(mean):
 			mean = s.Loss
 		default:
@@ -142,6 +147,7 @@ func (r *run) lossFigure() *figure {
 	if len(f.Curves) == 0 {
 		return nil
 	}
+	f.cutSpikes()
 	if at, ok := r.overfitting(); ok {
 		f.Marks = append(f.Marks, mark{"overfitting from here", float64(at.Step)})
 	}
@@ -161,7 +167,11 @@ func (r *run) rateFigure() *figure {
 }
 
 func (r *run) normFigure() *figure {
-	return r.small("Gradient norm", func(s step) float64 { return s.GradNorm })
+	f := r.small("Gradient norm", func(s step) float64 { return s.GradNorm })
+	if f != nil {
+		f.cutSpikes()
+	}
+	return f
 }
 
 func (r *run) speedFigure() *figure {

@@ -281,3 +281,42 @@ func TestHistogramScale(t *testing.T) {
 	}
 	has(t, "an axis of magnitudes", string(h.SVG()), `>1</text>`, `>1k</text>`, `>1M</text>`)
 }
+
+// TestSpikesAreCut: one loss of 1e9 leaves the rest its height, is marked, is no part of the mean behind it, and is told under the pointer; a fall that
+// begins high is none, nor is a run that diverges.
+func TestSpikesAreCut(t *testing.T) {
+	r := &run{info: map[string]any{"unigram_loss": 5.0}}
+	for i := range 500 {
+		r.steps = append(r.steps, step{Step: i + 1, Loss: 3 + 7/(1+float64(i)/5), GradNorm: 1 + float64(i%3)})
+	}
+	whole := r.lossFigure()
+	if _, y := whole.axes(); whole.top != 0 || len(whole.Marks) != 0 || y.hi < 10 {
+		t.Errorf("without a spike the axis ends at %v with marks %v", y.hi, whole.Marks)
+	}
+	end := smoothed(r.steps)[499]
+	r.steps[400].Loss, r.steps[400].GradNorm = 1e9, 1e6
+	f := r.lossFigure()
+	if _, y := f.axes(); y.hi < 10 || y.hi > 11 {
+		t.Errorf("with a spike the axis ends at %v, want a little above 10", y.hi)
+	}
+	if len(f.Marks) != 1 || f.Marks[0] != (mark{"up to 1G", 401}) {
+		t.Errorf("marks %v", f.Marks)
+	}
+	has(t, "the drawing", string(f.SVG()), `<text class="rulename" text-anchor="end" x="763.6" y="24">up to 1G</text>`, // where there is room for it
+		"L768.6 12.0L") // the spike ends at the frame
+	if data, err := f.Data(); err != nil || !strings.Contains(string(data), `"1G"`) {
+		t.Errorf("the pointer is not told of the spike: %v", err)
+	}
+	if got := smoothed(r.steps)[499]; math.Abs(got-end) > 0.01 {
+		t.Errorf("the mean ends at %v with a spike and at %v without", got, end)
+	}
+	if norm := r.normFigure(); norm.top != 3 || len(norm.Marks) != 1 {
+		t.Errorf("the norm's axis ends at %v with marks %v", norm.top, norm.Marks)
+	}
+	for i := 400; i < 500; i++ {
+		r.steps[i].Loss = 1e9
+	}
+	if f := r.lossFigure(); f.top != 0 || smoothed(r.steps)[499] < 1e8 {
+		t.Errorf("a run that diverges is cut at %v", f.top)
+	}
+}
