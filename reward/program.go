@@ -42,8 +42,11 @@ func (p *program) Score(ctx context.Context, answers []Answer) ([]float64, error
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reward program %s %w (tried %d times); repair it and go on with resume=true",
-			p.args[0], err, p.o.Retries+1)
+		times := ""
+		if p.o.Retries > 0 {
+			times = fmt.Sprintf(" (tried %d times)", p.o.Retries+1)
+		}
+		return nil, fmt.Errorf("reward program %s %w%s; repair it and go on with resume=true", p.args[0], err, times)
 	}
 	return scores, nil
 }

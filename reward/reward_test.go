@@ -122,6 +122,10 @@ func TestBadPrograms(t *testing.T) {
 	if _, err := s.Score(context.Background(), answers); err == nil || !strings.Contains(err.Error(), "does not start") {
 		t.Errorf("a program that is gone: %v", err)
 	}
+	_, err := mustParse(t, script(t, "exit 3"), Options{Timeout: time.Minute}).Score(context.Background(), answers)
+	if err == nil || strings.Contains(err.Error(), "tried") {
+		t.Errorf("a program that is tried once: %v", err)
+	}
 }
 
 // TestRetry: a program that fails once is asked again; one that is cancelled is not.

@@ -70,7 +70,7 @@ func TestResumeFromBackground(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 		written := 0
-		events, err := ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+		events, err := readMetrics(filepath.Join(dir, "metrics.jsonl"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -191,7 +191,7 @@ func TestFailedUpdateBehindACheckpoint(t *testing.T) {
 	if _, err := r.Run(context.Background()); err == nil || err.Error() != "update of step 3: the card fell off" {
 		t.Errorf("error %v", err)
 	}
-	events, err := ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+	events, err := readMetrics(filepath.Join(dir, "metrics.jsonl"))
 	if err != nil || len(events) == 0 {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestErrorWhileStopping(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "the shard is damaged") || out.Interrupted || out.Step != 1 || out.Updates != 1 || out.Seed != 3 {
 			t.Errorf("outcome %+v, error %v", out, err)
 		}
-		events, err := ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+		events, err := readMetrics(filepath.Join(dir, "metrics.jsonl"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -535,7 +535,7 @@ func TestLossOfAStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	openToy(t, dir, m, func(l *Loop) { l.Steps, l.Batches, l.Objective = 1, toyBatches(3), m.objective(0) }).run(t)
-	events, err := ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+	events, err := readMetrics(filepath.Join(dir, "metrics.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -567,7 +567,7 @@ func TestMetricsFile(t *testing.T) {
 	if err := errors.Join(m.Sync(), m.Close()); err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReadMetrics(path)
+	got, err := readMetrics(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -588,7 +588,7 @@ func TestMetricsFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.Close()
-		if got, err := ReadMetrics(path); err != nil || len(got) != c.want {
+		if got, err := readMetrics(path); err != nil || len(got) != c.want {
 			t.Errorf("resumed at step %d: %d events, error %v; want %d", c.step, len(got), err, c.want)
 		}
 	}
@@ -598,7 +598,7 @@ func TestMetricsFile(t *testing.T) {
 func TestUnfitMetricsAreNotWritten(t *testing.T) {
 	dir := t.TempDir()
 	script(t, dir, []float64{math.Inf(1), 1}, func(*Loop) {}).run(t)
-	events, err := ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+	events, err := readMetrics(filepath.Join(dir, "metrics.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,9 @@
 package train
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"hone/internal/atomicfile"
@@ -86,31 +84,3 @@ func (m *Metrics) Sync() error {
 
 // Close closes the file.
 func (m *Metrics) Close() error { return m.file.Close() }
-
-// ReadMetrics reads the events of a metrics.jsonl in order. Kinds it does not know and a
-// last line that is still being written are left out.
-func ReadMetrics(path string) ([]Event, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read metrics: %w", err)
-	}
-	defer f.Close()
-	var events []Event
-	r := bufio.NewReader(f)
-	for n := 1; ; n++ {
-		line, err := r.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			return events, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read metrics: %w", err)
-		}
-		e, err := unmarshalEvent(line)
-		if err != nil {
-			return nil, fmt.Errorf("%s:%d: not a JSON object of metrics: %w", path, n, err)
-		}
-		if e != nil {
-			events = append(events, e)
-		}
-	}
-}

@@ -197,7 +197,7 @@ func TestGoesOnWithoutRepeating(t *testing.T) {
 	}
 	open(4).run(t)
 	saved := map[int]int{}
-	events, err := ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+	events, err := readMetrics(filepath.Join(dir, "metrics.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

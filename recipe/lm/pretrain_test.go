@@ -49,9 +49,8 @@ func TestPretrain(t *testing.T) {
 		if counts["step"] != 200 || counts["eval"] != 2 || counts["sample"] != 6 || counts["checkpoint"] != 1 || counts["info"] != 2 {
 			t.Errorf("%s: events %v", kind, counts)
 		}
-		written, err := train.ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
-		if err != nil || len(written) != len(events) {
-			t.Errorf("%s: %d events in the file, %d told, error %v", kind, len(written), len(events), err)
+		if written := recipetest.Metrics(t, dir); len(written) != len(events) {
+			t.Errorf("%s: %d events in the file, %d told", kind, len(written), len(events))
 		}
 		openBack(t, filepath.Join(dir, "model"), sum)
 		openBack(t, filepath.Join(dir, "checkpoints", "step-200"), sum) // a checkpoint is a model folder too
@@ -99,17 +98,13 @@ func noLeftovers(t *testing.T, dir string) {
 // losses are the training losses in a run's file.
 func losses(t *testing.T, dir string) map[int]float64 {
 	t.Helper()
-	events, err := train.ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := make(map[int]float64)
-	for _, e := range events {
-		if s, ok := e.(train.StepEvent); ok {
-			if _, twice := all[s.Step]; twice {
-				t.Errorf("step %d is in the file twice", s.Step)
+	for _, l := range recipetest.Metrics(t, dir) {
+		if l.Event == "step" {
+			if _, twice := all[l.Step]; twice {
+				t.Errorf("step %d is in the file twice", l.Step)
 			}
-			all[s.Step] = s.Loss
+			all[l.Step] = l.Loss
 		}
 	}
 	return all

@@ -2,6 +2,8 @@
 package recipetest
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -95,6 +97,27 @@ func Read(t testing.TB, parts ...string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// Line is a line of metrics.jsonl.
+type Line struct {
+	Event string  `json:"event"`
+	Step  int     `json:"step"`
+	Loss  float64 `json:"loss"`
+}
+
+// Metrics are the lines of a run's metrics.jsonl.
+func Metrics(t testing.TB, run string) []Line {
+	t.Helper()
+	var list []Line
+	for text := range bytes.Lines(Read(t, run, "metrics.jsonl")) {
+		var l Line
+		if err := json.Unmarshal(text, &l); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, l)
+	}
+	return list
 }
 
 // Set overrides keys one by one, so that later ones win.
