@@ -293,7 +293,7 @@ func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfi
 		return nil, errors.New("all of the data is held out for validation, and nothing is left to train on; lower validation_fraction, add data, or name validation_data")
 	}
 	if len(b.names[0]) == 0 {
-		return nil, errors.New("the data has no text to train on")
+		return nil, errors.New("the data has no text to train on; name files that hold some in data")
 	}
 	return &manifest{Train: b.names[0], Held: b.names[1], Stats: *cfg.Stats}, nil
 }

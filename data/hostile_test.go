@@ -218,7 +218,7 @@ func TestParquetColumns(t *testing.T) {
 			t.Errorf("%s: %v %s", field, err, diff)
 		}
 	}
-	for field, want := range map[string]string{"list": "not text", "number": "not text", "inner": "inner", "nothing": "set the text field to one of: "} {
+	for field, want := range map[string]string{"list": "not text; set text_field to one of: ", "number": "not text; set text_field to one of: ", "inner": "inner", "nothing": "set text_field to one of: "} {
 		if docs, _, err := one(t, "x.parquet", b.String(), Sources{Field: field}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %d documents, %v", field, len(docs), err)
 		}

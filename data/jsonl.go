@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -53,7 +54,7 @@ func (k *sink) jsonLine(d Document, line []byte, long bool) error {
 	}
 	text, ok := jsonText(line, k.cfg.Field)
 	if !ok {
-		return k.bad(NoText, fmt.Errorf("%s: no text under the key %q", d.Place(), k.cfg.Field))
+		return k.bad(NoText, fmt.Errorf("%s: no text under the key %q%s", d.Place(), k.cfg.Field, k.otherTexts(line)))
 	}
 	d.Text = text
 	if k.cfg.URLField != "" {
@@ -63,6 +64,23 @@ func (k *sink) jsonLine(d Document, line []byte, long bool) error {
 		d.ID = jsonWord(line, k.cfg.IDField)
 	}
 	return k.emit(d)
+}
+
+// otherTexts names the keys of a line that hold texts, for a user who may name one of them.
+func (k *sink) otherTexts(line []byte) string {
+	if !k.chosen {
+		return ""
+	}
+	var keys []string
+	eachKey(line, func(name string, value []byte) {
+		if value[0] == '"' && len(keys) < 8 && len(name) <= 64 {
+			keys = append(keys, name)
+		}
+	})
+	if len(keys) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", but under %s, which text_field can name", strings.Join(keys, ", "))
 }
 
 // syntaxError is what is wrong with a line that is not valid.
@@ -133,9 +151,19 @@ func jsonWord(line []byte, field string) string {
 
 // jsonValue is what stands under a top-level key of a valid JSON object, nil when nothing does.
 func jsonValue(line []byte, field string) (found []byte) {
+	eachKey(line, func(name string, value []byte) {
+		if name == field {
+			found = value
+		}
+	})
+	return found
+}
+
+// eachKey calls do with each top-level key of valid JSON and what stands under it. What is no object has none.
+func eachKey(line []byte, do func(name string, value []byte)) {
 	p := jsonScanner{b: line}
 	if p.peek() != '{' {
-		return nil
+		return
 	}
 	p.i++
 	for p.peek() != '}' {
@@ -143,15 +171,11 @@ func jsonValue(line []byte, field string) (found []byte) {
 		p.peek()
 		p.i++ // the colon
 		p.peek()
-		value := p.value()
-		if string(unquote(name)) == field {
-			found = value
-		}
+		do(string(unquote(name)), p.value())
 		if p.peek() == ',' {
 			p.i++
 		}
 	}
-	return found
 }
 
 // jsonScanner walks over JSON that is known to be valid.

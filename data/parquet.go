@@ -30,7 +30,7 @@ func (k *sink) parquet(f sourceFile, raw *os.File, packing string) error {
 	if k.cfg.Records {
 		return k.parquetRecords(f, raw)
 	}
-	column, err := openColumn(raw, k.cfg.Field)
+	column, err := openColumn(raw, k.cfg.Field, k.chosen)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", f.path, err)
 	}
@@ -195,21 +195,28 @@ func (w *words) close() {
 	}
 }
 
-func openColumn(f *os.File, name string) (c *textColumn, err error) {
+// openColumn opens the column of the text. Chosen says whether the user may name another.
+func openColumn(f *os.File, name string, chosen bool) (c *textColumn, err error) {
 	defer damaged(&err)
 	file, err := openParquet(f)
 	if err != nil {
 		return nil, err
 	}
 	leaf, ok := file.Schema().Lookup(name)
-	if names := columnNames(file.Schema()); !ok && slices.Contains(names, name) { // the values lie in a column below it
-		return nil, fmt.Errorf("the column %q holds lists or groups, not text", name)
+	names := columnNames(file.Schema())
+	remedy := "; there are: "
+	if chosen {
+		remedy = "; set text_field to one of: "
+	}
+	remedy += strings.Join(names, ", ")
+	if !ok && slices.Contains(names, name) { // the values lie in a column below it
+		return nil, fmt.Errorf("the column %q holds lists or groups, not text%s", name, remedy)
 	} else if !ok {
-		return nil, fmt.Errorf("no column %q; set the text field to one of: %s", name, strings.Join(names, ", "))
+		return nil, fmt.Errorf("no column %q%s", name, remedy)
 	}
 	kind := leaf.Node.Type().Kind()
 	if leaf.MaxRepetitionLevel > 0 || (kind != parquet.ByteArray && kind != parquet.FixedLenByteArray) {
-		return nil, fmt.Errorf("the column %q holds %s, not text", name, leaf.Node.Type())
+		return nil, fmt.Errorf("the column %q holds %s, not text%s", name, leaf.Node.Type(), remedy)
 	}
 	return &textColumn{groups: file.RowGroups(), index: leaf.ColumnIndex}, nil
 }

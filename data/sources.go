@@ -32,7 +32,7 @@ const (
 // that are binary (a NUL byte near the start) or empty are counted and left out; named by the user they are an error, unless bad files are to be skipped.
 type Sources struct {
 	Paths       []string  // files, folders (read recursively) and globs (** for any depth)
-	Field       string    // JSON key or Parquet column of the text; "" means "text"
+	Field       string    // JSON key or Parquet column of the text; "" means "text" where the user has no such choice, of which errors say nothing
 	URLField    string    // JSON key or Parquet column of where a document was found; "" reads none
 	IDField     string    // the same for its name, a string or a number
 	OnBadRecord BadRecord // "" is FailOnBadRecord where the user has no such choice, of which the error says nothing
@@ -130,7 +130,7 @@ func (s Sources) Documents(stats *Stats) iter.Seq2[Document, error] {
 			return
 		}
 		r.PieceBytes = s.pieceBytes(files)
-		out := &sink{cfg: r, stats: stats, yield: yield}
+		out := &sink{chosen: s.Field != "", cfg: r, stats: stats, yield: yield}
 		for _, f := range files {
 			if err := out.file(f); err != nil {
 				if err != errStop {
@@ -180,6 +180,7 @@ var errStop = errors.New("stop")
 
 // sink passes documents on and keeps the counts.
 type sink struct {
+	chosen   bool    // the user may name another field
 	cfg      Sources // defaults filled in
 	stats    *Stats
 	yield    func(Document, error) bool

@@ -158,7 +158,7 @@ func TestSourcesErrors(t *testing.T) {
 	bomb := gz(strings.Repeat("0", ratioStart+1<<20))
 	dir := tree(t, map[string]string{
 		"empty.txt": "", "empty.gz": gz(""), "bin.txt": "a\x00b", "wide.txt": "\xff\xfea\x00", "folder/.only": "hidden",
-		"bad.jsonl": "{\"text\": \"ok\"}\n{\"text\": \n", "array.jsonl": "[1]\n", "number.jsonl": "{\"text\": 3}\n", "key.jsonl": "{\"body\": \"x\"}\n",
+		"bad.jsonl": "{\"text\": \"ok\"}\n{\"text\": \n", "array.jsonl": "[1]\n", "number.jsonl": "{\"text\": 3}\n", "key.jsonl": "{\"body\": \"x\", \"n\": 1, \"title\": \"y\"}\n",
 		"long.jsonl": "{\"text\": \"ok\"}\n" + strings.Repeat("x", 300000) + "\n{\"text\": \"after\"}",
 		"cut.txt.gz": gz(strings.Repeat("abcdefgh", 100))[:30], "cut.txt.zst": zst(strings.Repeat("abcdefgh", 100))[:15], "not.gz": "plain text, not gzip", "bomb.gz": bomb,
 		"not.parquet": "plain text", "cut.parquet": pq("a", "b")[:100], "null.parquet": pq("a", "NULL"), "good.parquet": pq("a"),
@@ -180,8 +180,8 @@ func TestSourcesErrors(t *testing.T) {
 		{"bad.jsonl", Sources{}, "bad.jsonl:2: not valid JSON", map[Reason]int{Malformed: 1}},
 		{"array.jsonl", Sources{}, `array.jsonl:1: no text under the key "text"`, map[Reason]int{NoText: 1}},
 		{"number.jsonl", Sources{}, `number.jsonl:1: no text under the key "text"`, map[Reason]int{NoText: 1}},
-		{"key.jsonl", Sources{}, `key.jsonl:1: no text under the key "text"`, map[Reason]int{NoText: 1}},
-		{"key.jsonl", Sources{Field: "other"}, `key.jsonl:1: no text under the key "other"`, map[Reason]int{NoText: 1}},
+		{"key.jsonl", Sources{}, `key.jsonl:1: no text under the key "text"; repair`, map[Reason]int{NoText: 1}},
+		{"key.jsonl", Sources{Field: "other"}, `key.jsonl:1: no text under the key "other", but under body, title, which text_field can name; repair it or take it out`, map[Reason]int{NoText: 1}},
 		{"long.jsonl", Sources{MaxRecord: 1000}, "long.jsonl:2: the line is longer than 1000 bytes", map[Reason]int{TooLong: 1}},
 		{"cut.txt.gz", Sources{}, "cut.txt.gz: the compressed file is cut short", nil},
 		{"cut.txt.zst", Sources{}, "cut.txt.zst: the compressed file is cut short", nil},
@@ -190,7 +190,7 @@ func TestSourcesErrors(t *testing.T) {
 		{"not.parquet", Sources{}, "not.parquet: not a Parquet file", nil},
 		{"cut.parquet", Sources{}, "cut.parquet: not a Parquet file", nil},
 		{"null.parquet", Sources{}, `null.parquet:2: no text in the column "text"`, map[Reason]int{NoText: 1}},
-		{"good.parquet", Sources{Field: "body"}, `no column "body"; set the text field to one of: id, text, tags`, nil},
+		{"good.parquet", Sources{Field: "body"}, `no column "body"; set text_field to one of: id, text, tags`, nil},
 		{"good.parquet", Sources{Field: "id"}, `the column "id" holds`, nil},
 		{"good.parquet", Sources{Field: "tags"}, `the column "tags" holds lists or groups, not text`, nil},
 		{"good.parquet", Sources{OnBadRecord: "ignore"}, "on_bad_record", nil},

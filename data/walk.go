@@ -101,7 +101,7 @@ func (w *walker) entry(path string, info fs.FileInfo, named bool) error {
 		if !named {
 			return nil // sockets, devices and pipes of a folder hold no text
 		}
-		return fmt.Errorf("read data: %s is not a regular file", path)
+		return fmt.Errorf("read data: %s is not a regular file; copy what it gives into one", path)
 	}
 	// By the real path, for a file may be reached by its name, by links and by patterns, and must count once.
 	real, err := filepath.EvalSymlinks(path)
@@ -187,7 +187,7 @@ func glob(pattern string, unreadable func(error) error) (paths, hidden []string,
 		return visible(pattern)
 	}
 	if strings.Contains(after, "**") {
-		return nil, nil, errors.New("** may occur once")
+		return nil, nil, errors.New("** may occur once; give several patterns")
 	}
 	roots := []string{"."}
 	if before != "" {

@@ -10,9 +10,9 @@ import (
 
 // TestFlagsInErrors: where a choice is a flag, an error does not speak of a key.
 func TestFlagsInErrors(t *testing.T) {
-	inner := errors.New("a.jsonl:3: not JSON; repair it or set on_bad_record=skip or on_bad_file=skip")
+	inner := errors.New("a.jsonl:3: not JSON; repair it or set on_bad_record=skip or on_bad_file=skip, or set text_field to one of: a")
 	err := error(byFlags{inner})
-	if want := "a.jsonl:3: not JSON; repair it or set --on-bad-record=skip or --on-bad-file=skip"; err.Error() != want || !errors.Is(err, inner) {
+	if want := "a.jsonl:3: not JSON; repair it or set --on-bad-record=skip or --on-bad-file=skip, or set --text-field to one of: a"; err.Error() != want || !errors.Is(err, inner) {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -32,7 +32,8 @@ type byFlags struct{ error }
 func (e byFlags) Unwrap() error { return e.error }
 
 func (e byFlags) Error() string {
-	return strings.NewReplacer("on_bad_record=", "--on-bad-record=", "on_bad_file=", "--on-bad-file=").Replace(e.error.Error())
+	return strings.NewReplacer("on_bad_record=", "--on-bad-record=", "on_bad_file=", "--on-bad-file=",
+		"set text_field to", "set --text-field to", "which text_field can", "which --text-field can").Replace(e.error.Error())
 }
 
 // plainPaths are arguments that are paths by themselves. Most commands take them as data=PATH, and other settings as keys, and who is used to that is told what
