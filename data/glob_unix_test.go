@@ -51,8 +51,13 @@ func TestPatternsOverUnreadableFolders(t *testing.T) {
 		t.Errorf("%d documents, %v, %v", len(docs), stats.Skipped, err)
 	}
 	s.OnBadFile = FailOnBadRecord
-	if _, _, err := read(s, "."); err == nil || !strings.Contains(err.Error(), "read data: pattern **/*.txt: open m/mmm") {
+	if _, _, err := read(s, "."); err == nil || !strings.Contains(err.Error(), "read data: pattern **/*.txt: open m/mmm") ||
+		!strings.HasSuffix(err.Error(), "; repair it, leave it out of the data, or set on_bad_file=skip") {
 		t.Errorf("without skip: %v", err)
+	}
+	s = Sources{Paths: []string{"m"}} // where the user has no such choice
+	if _, _, err := read(s, "."); err == nil || !strings.HasSuffix(err.Error(), "; repair it or leave it out of the data") {
+		t.Errorf("without a choice: %v", err)
 	}
 }
 

@@ -256,15 +256,20 @@ func (k *sink) file(f sourceFile) error {
 
 // unreadable deals with a file that cannot be opened, unpacked or read to its end; what was read before stays.
 func (k *sink) unreadable(f sourceFile, err error) error {
-	switch k.cfg.OnBadFile {
-	case "":
-		return fmt.Errorf("%w; repair it or leave it out of the data", err)
-	case FailOnBadRecord:
-		return fmt.Errorf("%w; repair it, leave it out of the data, or set on_bad_file=skip", err)
+	if k.cfg.OnBadFile != SkipBadRecord {
+		return fmt.Errorf("%w%s", err, unreadableRemedy(k.cfg.OnBadFile))
 	}
 	k.stats.skip(Unreadable, 1)
 	name(&k.stats.Unreadable, err.Error())
 	return nil
+}
+
+// unreadableRemedy is what may be done about a file or folder that cannot be read.
+func unreadableRemedy(onBadFile BadRecord) string {
+	if onBadFile == "" {
+		return "; repair it or leave it out of the data"
+	}
+	return "; repair it, leave it out of the data, or set on_bad_file=skip"
 }
 
 // useless counts a file without text that was found in a folder, or that may be skipped, and refuses another one that was named.

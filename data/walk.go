@@ -23,7 +23,11 @@ type sourceFile struct {
 func expand(args []string, stats *Stats, onBad BadRecord) ([]sourceFile, error) {
 	w := walker{stats: stats, onBad: onBad, seen: map[string]bool{}}
 	for _, arg := range args {
-		if err := w.argument(arg); err != nil {
+		err := w.argument(arg)
+		if path := (*fs.PathError)(nil); errors.As(err, &path) {
+			return nil, fmt.Errorf("%w%s", err, unreadableRemedy(onBad))
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

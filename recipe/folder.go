@@ -53,7 +53,7 @@ func (f Folder) open(resume bool) (release func(), err error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(f.Dir, 0o777); err != nil {
-		return nil, fmt.Errorf("make the folder of the run: %w", err)
+		return nil, fmt.Errorf("make the folder of the run: %w; choose another out", err)
 	}
 	release, err = hold(f.Dir)
 	if errors.Is(err, errHeld) {

@@ -31,7 +31,7 @@ func TestFolderIsOpened(t *testing.T) {
 	if err := open(Folder{file}, true); err == nil || !strings.Contains(err.Error(), "which is a file; name a folder") {
 		t.Errorf("a file: %v", err)
 	}
-	if err := open(Folder{filepath.Join(file, "below")}, false); err == nil || !strings.Contains(err.Error(), "make the folder of the run") {
+	if err := open(Folder{filepath.Join(file, "below")}, false); err == nil || !strings.Contains(err.Error(), "make the folder of the run") || !strings.HasSuffix(err.Error(), "; choose another out") {
 		t.Errorf("below a file: %v", err)
 	}
 	f := Folder{filepath.Join(dir, "runs", "new")}
