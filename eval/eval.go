@@ -293,7 +293,7 @@ func (r *runner) finish() (Result, error) {
 		res.BitsPerByte = r.nats / math.Ln2 / float64(res.Bytes)
 	}
 	if math.IsNaN(res.Loss) || math.IsInf(res.Loss, 0) {
-		return res, fmt.Errorf("the loss is %v: the model's weights are damaged or training diverged", res.Loss)
+		return res, fmt.Errorf("the loss is %v: the model's weights are damaged or training diverged; take an earlier checkpoint, or copy them anew", res.Loss)
 	}
 	return res, nil
 }

@@ -221,7 +221,7 @@ func sumWeights(cs []candidate) (sum uint64) {
 	return sum
 }
 
-var errNotFinite = errors.New("the model's logits are not finite: its weights are damaged or training diverged")
+var errNotFinite = errors.New("the model's logits are not finite: its weights are damaged or training diverged; take an earlier checkpoint, or copy them anew")
 
 // argmax is the index of the largest logit, the first among equals.
 func argmax(logits []float32) (int, error) {

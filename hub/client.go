@@ -152,7 +152,7 @@ func (c *Client) explain(err error, n Name) error {
 	case s.reason == "GatedRepo" || s.code == http.StatusForbidden:
 		return fmt.Errorf("pull %s: access is restricted; accept the conditions at %s/%s, and %s", n, c.Endpoint, n.Repo, token)
 	case s.reason == "RevisionNotFound":
-		return fmt.Errorf("pull %s: the model has no revision %s", n, n.Revision)
+		return fmt.Errorf("pull %s: the model has no revision %s; name one that it has, as in %s@main", n, n.Revision, n.Repo)
 	case s.code == http.StatusUnauthorized:
 		return fmt.Errorf("pull %s: the model does not exist or is private; check the name, or %s", n, token)
 	case s.reason == "EntryNotFound": // a file, which err names: the list of the revision and the revision differ

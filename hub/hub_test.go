@@ -386,7 +386,7 @@ func TestErrors(t *testing.T) {
 		{"401", fail(401, "X-Error-Code", "RepoNotFound"), "does not exist or is private; check the name, or set HF_TOKEN", 1},
 		{"gated", fail(401, "X-Error-Code", "GatedRepo"), "accept the conditions at", 1},
 		{"403", fail(403), "access is restricted", 1},
-		{"404", fail(404, "X-Error-Code", "RevisionNotFound"), "has no revision main", 1},
+		{"404", fail(404, "X-Error-Code", "RevisionNotFound"), "has no revision main; name one that it has, as in ", 1},
 		{"404 plain", fail(404), "not found; check the name", 1},
 		{"429", fail(429, "Retry-After", "7"), "fewer requests", attempts},
 		{"500", fail(500, "X-Error-Message", "broken\nhere"), "500 Internal Server Error: broken", attempts},

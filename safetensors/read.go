@@ -119,7 +119,7 @@ func instead(dir string) string {
 			}
 		}
 	}
-	return ""
+	return "; copy the weights into it"
 }
 
 // Names returns the names of all tensors, in the order they lie in the files.

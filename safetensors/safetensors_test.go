@@ -366,7 +366,7 @@ func TestHostileIndex(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", c.index, err, c.want)
 		}
 	}
-	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "has neither") {
+	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "has neither model.safetensors nor model.safetensors.index.json; copy the weights into it") {
 		t.Errorf("an empty folder gave %v", err)
 	}
 }

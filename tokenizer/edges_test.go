@@ -93,7 +93,7 @@ func TestFoldersRefused(t *testing.T) {
 		want  string
 	}{
 		{map[string]string{}, "copy tokenizer.json, tokenizer.model, or vocab.json with merges.txt into it"},
-		{map[string]string{"tokenizer.json": "{"}, "tokenizer.json: not a tokenizer.json: "},
+		{map[string]string{"tokenizer.json": "{"}, "tokenizer.json: not a tokenizer.json: unexpected end of JSON input; copy the file anew"},
 		{map[string]string{"tokenizer.json": `{"model":{"type":"BPE","vocab":{"a":0},"merges":["a a"]}}`}, "merge 0"},
 		{map[string]string{"tokenizer.json": "{", "tokenizer.model": "", "vocab.json": "{}"}, "tokenizer.json: "},
 		{map[string]string{"tokenizer.model": "hello", "vocab.json": "{}"}, "tokenizer.model: not a SentencePiece model: its fields are cut short or damaged"},

@@ -169,7 +169,7 @@ func cutOnce(line string) (left, right string, ok bool) {
 func parseModel(data []byte) (model, error) {
 	var f jsonFile
 	if err := unmarshal(data, &f); err != nil {
-		return model{}, fmt.Errorf("not a tokenizer.json: %w", err)
+		return model{}, fmt.Errorf("not a tokenizer.json: %w; copy the file anew", err)
 	}
 	if f.Model == nil {
 		return model{}, errors.New("not a tokenizer.json: it has no model")
@@ -207,7 +207,7 @@ func loadConfig(dir string, m *model) error {
 // parseConfig reads tokenizer_config.json: the names of special tokens, the longest text, the chat template. The rest is kept for Save.
 func (m *model) parseConfig(data []byte) error {
 	if err := unmarshal(data, &m.kept.config); err != nil {
-		return fmt.Errorf("not a tokenizer_config.json: %w", err)
+		return fmt.Errorf("not a tokenizer_config.json: %w; copy the file anew", err)
 	}
 	c := &m.config
 	for _, f := range []struct {

@@ -85,7 +85,7 @@ func TestPreferenceCommands(t *testing.T) {
 	if err := os.WriteFile(weights, damaged, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, errs, code := hone(t, "", "score", at("reward/adapter"), "text", "--json"); code != 1 || !strings.Contains(errs, "the score of text 1 is NaN") {
+	if _, errs, code := hone(t, "", "score", at("reward/adapter"), "text", "--json"); code != 1 || !strings.Contains(errs, "the score of text 1 is NaN: the model's weights are damaged or training diverged; take an earlier checkpoint") {
 		t.Errorf("damaged weights: %d %q", code, errs)
 	}
 }

@@ -57,7 +57,8 @@ func Score(a *cli.App) *cobra.Command {
 				return err
 			}
 			if i := slices.IndexFunc(scores, func(s float64) bool { return notFinite(float32(s)) }); i >= 0 {
-				return fmt.Errorf("the score of text %d is %v: the model's weights are damaged or training diverged", i+1, scores[i])
+				return fmt.Errorf("the score of text %d is %v: the model's weights are damaged or training diverged; take an earlier checkpoint, or copy them anew",
+					i+1, scores[i])
 			}
 			return a.Result(map[string]any{"scores": scores}, func(w io.Writer) {
 				for i, s := range scores {
