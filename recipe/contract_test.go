@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"hone/data"
@@ -24,6 +25,7 @@ import (
 type scripted struct {
 	calls   []string
 	fails   string          // the method that returns errScripted
+	full    bool            // the disk, when Beside the result fails
 	losses  map[int]float64 // of evaluations by their step
 	at      func(step int)  // called before each step
 	data    string          // what the data is, to be the same for a resume
@@ -99,6 +101,9 @@ func (s *scripted) Prompts(r *Run) ([][]int32, []string) {
 
 func (s *scripted) Beside(dir string) error {
 	if s.fails == "Beside the result" && !strings.Contains(dir, checkpointsName) {
+		if s.full {
+			return &os.PathError{Op: "write", Path: dir, Err: syscall.ENOSPC}
+		}
 		return errScripted
 	}
 	return errors.Join(os.WriteFile(filepath.Join(dir, "beside"), nil, 0o666), s.note("Beside"))
@@ -208,6 +213,23 @@ func TestStageThatFails(t *testing.T) {
 		if !errors.Is(err, errScripted) || s.calls[len(s.calls)-1] != "Close" || slices.Index(s.calls, "Close") != len(s.calls)-1 {
 			t.Errorf("%s fails: %+v, %v, after %q", name, sum, err, s.calls)
 		}
+	}
+}
+
+// TestResultOnAFullDisk: a run whose result has no room is not lost, as was said, but goes on from its last checkpoint.
+func TestResultOnAFullDisk(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	_, _, err := execute(t, out, &scripted{data: "d", fails: "Beside the result", full: true}, nil)
+	want := "save " + filepath.Join(out, "model") + ": " + syscall.ENOSPC.Error() + "; the checkpoint of step 4 is kept, go on from it with resume=true after freeing some space"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	sum, _, err := execute(t, out, &scripted{data: "d"}, func(c *Training) { c.Resume = true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(sum.ModelDir, "model.safetensors")); err != nil {
+		t.Error(err)
 	}
 }
 

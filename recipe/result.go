@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"hone/generate"
 	"hone/nn"
@@ -40,6 +41,10 @@ func (r *Run) saveResult(out train.Outcome) (err error) {
 	err = r.Folder.Replace(r.Trained.Name(), func(dir string) error {
 		return errors.Join(r.Trained.Save(dir, dtype, values), r.Stage.Beside(dir))
 	})
+	if errors.Is(err, syscall.ENOSPC) { // all that it is made of is in the checkpoint at the end
+		return fmt.Errorf("save %s: %w; the checkpoint of step %d is kept, go on from it with resume=true after freeing some space",
+			r.Folder.Path(r.Trained.Name()), syscall.ENOSPC, out.Step)
+	}
 	if f, ok := r.Stage.(Finisher); ok && err == nil {
 		err = f.Finish(r)
 	}
