@@ -8,18 +8,37 @@ import (
 	"hone/train"
 )
 
-// stepClock passes events on and keeps how long steps took.
+// stepClock passes events on and keeps how long steps took: all of them, or evenly chosen ones of a long run, whose memory does not grow.
 type stepClock struct {
 	train.Recorder
-	took []float64 // seconds
+	steps int
+	apart int       // of those that are kept, one from the next; 0 is 1
+	took  []float64 // seconds
 }
+
+// mostTimes is how many are kept.
+const mostTimes = 8192
 
 // Append notes the time of a step.
 func (c *stepClock) Append(e train.Event) error {
 	if s, ok := e.(train.StepEvent); ok {
-		c.took = append(c.took, s.StepTime)
+		c.note(s.StepTime)
 	}
 	return c.Recorder.Append(e)
+}
+
+func (c *stepClock) note(took float64) {
+	c.apart = max(c.apart, 1)
+	if c.steps%c.apart == 0 {
+		c.took = append(c.took, took)
+	}
+	if c.steps++; len(c.took) < mostTimes {
+		return
+	}
+	for i := range mostTimes / 2 {
+		c.took[i] = c.took[2*i]
+	}
+	c.took, c.apart = c.took[:mostTimes/2], 2*c.apart
 }
 
 // median is that of the session's steps but the first, which touches memory that the others find in place; 0

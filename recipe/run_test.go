@@ -3,6 +3,7 @@ package recipe
 import (
 	"bytes"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,6 +87,29 @@ func TestStepClock(t *testing.T) {
 		if again := clock.median(); again != c.want {
 			t.Errorf("asked again it is %v", again)
 		}
+	}
+}
+
+// TestStepClockIsBounded: of a long run it keeps evenly chosen steps, the first among them, which does not count.
+func TestStepClockIsBounded(t *testing.T) {
+	clock := stepClock{}
+	const steps = 100_000
+	for i := range steps {
+		clock.note(float64(i))
+		if len(clock.took) >= mostTimes {
+			t.Fatalf("%d times are kept of %d steps", len(clock.took), i+1)
+		}
+	}
+	for i, took := range clock.took {
+		if took != float64(i*clock.apart) {
+			t.Fatalf("time %d is that of step %v, %d apart", i, took, clock.apart)
+		}
+	}
+	if last := float64((len(clock.took)-1)*clock.apart + clock.apart); last < steps {
+		t.Errorf("steps behind %v are not among them", last)
+	}
+	if got := clock.median(); math.Abs(got-steps/2) > 16 {
+		t.Errorf("median %v", got)
 	}
 }
 
