@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +63,21 @@ func TestMergeBesidePackedWeights(t *testing.T) {
 	}
 	if !(kl[0] < 1e-6 && kl[0] < kl[1] && 5*kl[1] < kl[2] && kl[2] < 0.2 && kl[1] < 0.002) {
 		t.Errorf("with all bits, 8 and 4 the merged model is %v nats away", kl)
+	}
+}
+
+// TestMergeRefusesDiverged: nothing is written of an adapter with which nothing finite is computed; the folder was there, and no JSON of the divergence.
+func TestMergeRefusesDiverged(t *testing.T) {
+	base, dir, out := lettered(t, "llama_untied"), filepath.Join(t.TempDir(), "adapter"), filepath.Join(t.TempDir(), "merged")
+	saveLoRA(t, base, dir, float32(math.NaN()), func(*adapter.Config) {})
+	for _, flags := range [][]string{{"--json"}, {}} {
+		text, errs, code := hone(t, "", append([]string{"merge", base, dir, "--out", out, "--text", "abba"}, flags...)...)
+		if code != 1 || text != "" || !strings.Contains(errs, "is not finite: the weights of one are damaged or training diverged") || strings.Count(errs, "\n") != 1 {
+			t.Errorf("exit %d, %q, %s", code, text, errs)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Error("a folder is written")
+		}
 	}
 }
 

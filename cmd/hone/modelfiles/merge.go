@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -131,6 +132,10 @@ func (c *merging) run(ctx context.Context) (*merged, error) {
 	want, err := c.adapted(m, ids)
 	if err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(want, notFinite) { // a folder that nobody could use would be written, and no divergence told
+		return nil, fmt.Errorf("what %s computes with %s is not finite: the weights of one are damaged or training diverged; "+
+			"take an earlier checkpoint", c.base, c.adapter)
 	}
 	if err := l.Merge(); err != nil {
 		return nil, err
