@@ -83,7 +83,7 @@ func ropeParameters(groups ...json.RawMessage) (c RopeConfig, err error) {
 			continue
 		}
 		if err := json.Unmarshal(text, &keys); err != nil {
-			return c, err
+			return c, errors.New("it is no group of keys and values; is config.json damaged?")
 		}
 		for _, kind := range ropeGroups[1] {
 			if keys[kind] != nil {
@@ -91,7 +91,9 @@ func ropeParameters(groups ...json.RawMessage) (c RopeConfig, err error) {
 			}
 		}
 		if len(keys) > 0 {
-			err = errors.Join(json.Unmarshal(text, &c), json.Unmarshal(text, &old))
+			if err = ReadConfig(text, &c); err == nil {
+				err = ReadConfig(text, &old)
+			}
 			break
 		}
 	}

@@ -85,6 +85,9 @@ func TestTableReachesTheLongest(t *testing.T) {
 
 func TestReadRopeRefuses(t *testing.T) {
 	for config, want := range map[string]string{
+		`{"rope_scaling":"x"}`:        "read rope_parameters of config.json: it is no group of keys and values; is config.json damaged?",
+		`{"rope_scaling":{"type":4}}`: "read rope_parameters of config.json: config key type is of the wrong type (number); is config.json damaged?",
+
 		`{"rope_scaling":3}`:                      "rope_parameters",
 		`{"rope_scaling":{"rope_type":"spiral"}}`: `rope_type "spiral" is not supported; hone knows`,
 		`{"rope_scaling":{"type":"su","factor":2,"short_factor":[1,1,1,1],"long_factor":[1,1,1,1]}}`: `rope_type "su" is not supported`,
