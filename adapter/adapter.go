@@ -78,10 +78,28 @@ func ReadHead(dir string) (h Head, err error) {
 	if err != nil {
 		return h, err
 	}
-	if err := json.Unmarshal(text, &h); err != nil {
-		return h, fmt.Errorf("open adapter %s: %s: %w", dir, ConfigName, err)
+	if err := decode(text, &h); err != nil {
+		return h, fmt.Errorf("open adapter %s: %w", dir, err)
+	}
+	if h.PeftType == "" {
+		return h, fmt.Errorf("open adapter %s: %s has no peft_type; copy the file anew", dir, ConfigName)
 	}
 	return h, nil
+}
+
+// decode reads the keys of an adapter_config.json that into points to has. Errors name the key.
+func decode(text []byte, into any) error {
+	err := json.Unmarshal(text, into)
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case ok && wrong.Field == "":
+		return fmt.Errorf("%s is no object of keys and values, but of the type %s; copy the file anew", ConfigName, wrong.Value)
+	case ok:
+		return fmt.Errorf("%s has %s of the wrong type (%s); copy the file anew", ConfigName, wrong.Field, wrong.Value)
+	case err != nil:
+		return fmt.Errorf("%s is no JSON, or cut short; copy the file anew", ConfigName)
+	}
+	return nil
 }
 
 // Kind is the peft_type of the adapter in dir.
@@ -101,6 +119,18 @@ func readConfig(dir string) ([]byte, error) {
 		return nil, fmt.Errorf("open adapter %s: %w", dir, err)
 	}
 	return text, nil
+}
+
+// WeightsFile is the file of the weights of the adapter in dir, which is told with what to do where it is not there.
+func WeightsFile(dir string) (string, error) {
+	path := filepath.Join(dir, WeightsName)
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	if old := filepath.Join(dir, "adapter_model.bin"); isFile(old) {
+		return "", fmt.Errorf("%s is in PyTorch's format, whose reader runs what is in a file; write the adapter anew with save_pretrained of PEFT", old)
+	}
+	return "", fmt.Errorf("there is no file %s; copy the adapter anew, with all its files", path)
 }
 
 // isFile reports whether a path leads to a file.

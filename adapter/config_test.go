@@ -320,6 +320,27 @@ func TestStartsOfPiSSA(t *testing.T) {
 	}
 }
 
+// TestWeightsFile: weights that are not there are told with what stands in their place, or what to do.
+func TestWeightsFile(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name string) {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := WeightsFile(dir); err == nil || err.Error() != "there is no file "+filepath.Join(dir, WeightsName)+"; copy the adapter anew, with all its files" {
+		t.Errorf("nothing there: %v", err)
+	}
+	put("adapter_model.bin")
+	if _, err := WeightsFile(dir); err == nil || !strings.HasPrefix(err.Error(), filepath.Join(dir, "adapter_model.bin")+" is in PyTorch's format") {
+		t.Errorf("PyTorch's file: %v", err)
+	}
+	put(WeightsName)
+	if path, err := WeightsFile(dir); err != nil || path != filepath.Join(dir, WeightsName) {
+		t.Errorf("both: %s, %v", path, err)
+	}
+}
+
 // TestConfigFiles: what is no adapter's folder is told with what is, and absent keys have PEFT's defaults.
 func TestConfigFiles(t *testing.T) {
 	dir := t.TempDir()
@@ -351,11 +372,17 @@ func TestConfigFiles(t *testing.T) {
 	if h, err := ReadHead(dir); err != nil || !cmp.Equal(h, Head{"LORA", "SEQ_CLS", "x/y", []string{"score"}}) {
 		t.Errorf("the head is %+v, %v", h, err)
 	}
-	write(`{"peft_type": 3}`)
-	if _, err := Kind(dir); err == nil || !strings.HasPrefix(err.Error(), "open adapter "+dir+": adapter_config.json: ") {
-		t.Errorf("a kind that is a number: %v", err)
+	for text, want := range map[string]string{`{"peft_type": 3}`: "adapter_config.json has peft_type of the wrong type (number); copy the file anew",
+		`{"r": 4}`: "adapter_config.json has no peft_type; copy the file anew", `[]`: "adapter_config.json is no object of keys and values, but of the type array; copy the file anew"} {
+		write(text)
+		if _, err := Kind(dir); err == nil || err.Error() != "open adapter "+dir+": "+want {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
 	}
-	for text, want := range map[string]string{`{`: "adapter_config.json: ", `{"peft_type": "LORA"}`: "target_modules is empty", `{"peft_type": 3}`: "adapter_config.json: "} {
+	const damaged = "adapter_config.json is no JSON, or cut short; copy the file anew"
+	for text, want := range map[string]string{``: damaged, `{`: damaged, `{"r": 4}}`: damaged, `{"peft_type": "LORA"}`: "target_modules is empty",
+		`{"r": "4"}`: "has r of the wrong type (string)", `{"r": 4.5}`: "has r of the wrong type (number 4.5)", `{"target_modules": 3}`: "has target_modules of the wrong type (number)",
+		`{"rank_pattern": [1]}`: "has rank_pattern of the wrong type (array)", `{"layers_to_transform": "x"}`: "has layers_to_transform of the wrong type (string)"} {
 		write(text)
 		if _, err := ReadConfig(dir); err == nil || !strings.HasPrefix(err.Error(), "open adapter "+dir+": ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)

@@ -25,8 +25,8 @@ func ReadConfig(dir string) (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	if err := json.Unmarshal(text, &c); err != nil {
-		return c, fmt.Errorf("open adapter %s: %s: %w", dir, ConfigName, err)
+	if err := decode(text, &c); err != nil {
+		return c, fmt.Errorf("open adapter %s: %w", dir, err)
 	}
 	if err := errors.Join(foreign(text), c.Validate()); err != nil {
 		return c, fmt.Errorf("open adapter %s: %w", dir, err)
@@ -79,11 +79,7 @@ func Open(dir string, m Model, dev device.Device, dtype device.DType) (*LoRA, er
 	if err != nil {
 		return nil, fmt.Errorf("open adapter %s: %w", dir, err)
 	}
-	weights, err := safetensors.Open(filepath.Join(dir, WeightsName))
-	if err == nil {
-		defer weights.Close()
-		err = l.load(weights, dev, dtype)
-	}
+	err = l.open(dir, dev, dtype)
 	if err == nil {
 		err = l.reopen(dev, dtype)
 	}
@@ -92,6 +88,20 @@ func Open(dir string, m Model, dev device.Device, dtype device.DType) (*LoRA, er
 		return nil, fmt.Errorf("open adapter %s: %w", dir, err)
 	}
 	return l, nil
+}
+
+// open fills the adapter's parameters with those of the files in dir.
+func (l *LoRA) open(dir string, dev device.Device, dtype device.DType) error {
+	path, err := WeightsFile(dir)
+	if err != nil {
+		return err
+	}
+	weights, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer weights.Close()
+	return l.load(weights, dev, dtype)
 }
 
 // reopen finds where PiSSA started, which the file does not say.

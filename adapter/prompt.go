@@ -231,10 +231,14 @@ func openPrompt(dir string, m Model, dev device.Device, dtype device.DType) (*Pr
 		return nil, err
 	}
 	var c PromptConfig
-	if err := json.Unmarshal(text, &c); err != nil {
-		return nil, fmt.Errorf("%s: %w", ConfigName, err)
+	if err := decode(text, &c); err != nil {
+		return nil, err
 	}
-	weights, err := safetensors.Open(filepath.Join(dir, WeightsName))
+	path, err := WeightsFile(dir)
+	if err != nil {
+		return nil, err
+	}
+	weights, err := safetensors.Open(path)
 	if err != nil {
 		return nil, err
 	}

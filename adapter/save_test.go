@@ -340,7 +340,7 @@ func TestOpenAny(t *testing.T) {
 		folder(`{"peft_type": "LORA", "target_modules": ["q_proj"]}`):                         adapter.WeightsName,
 		folder(`{"peft_type": "LORA", "target_modules": ["query"]}`):                          "target_modules selects no layer",
 		folder(`{"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2}`):                     adapter.WeightsName,
-		folder(`{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": "two"}`):                 "adapter_config.json: ",
+		folder(`{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": "two"}`):                 "adapter_config.json has num_virtual_tokens of the wrong type (string)",
 		folder(`{"peft_type": "LORA", "target_modules": ["q_proj"], "exclude_modules": "["}`): `exclude_modules: "["`,
 	} {
 		a, err := adapter.OpenAny(dir, target(m), dev, device.F32)

@@ -118,7 +118,11 @@ func (r *inspection) folder(dir string) error {
 		if err := r.config(text, "peft_type", "base_model_name_or_path", "r", "lora_alpha", "target_modules", "modules_to_save", "num_virtual_tokens"); err != nil {
 			return fmt.Errorf("read %s: %w", filepath.Join(dir, adapter.ConfigName), err)
 		}
-		return r.safetensors(filepath.Join(dir, adapter.WeightsName))
+		path, err := adapter.WeightsFile(dir)
+		if err != nil {
+			return err
+		}
+		return r.safetensors(path)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
