@@ -82,7 +82,7 @@ func targets(m Model, c *Config) ([]nn.Layer, error) {
 	if m.Shape().Tied && c.TaskType != TaskSequence && slices.Contains(c.TargetModules.Names, outputLayer) &&
 		!excluded(outputLayer) && !c.saves(outputLayer) {
 		return nil, fmt.Errorf("target_modules names the output layer %s, which is the embedding in this model "+
-			"and cannot have a low-rank update", outputLayer)
+			"and cannot have a low-rank update; leave it out, or merge an adapter that has it with PEFT", outputLayer)
 	}
 	var names []string
 	var list []nn.Layer
@@ -92,13 +92,15 @@ func targets(m Model, c *Config) ([]nn.Layer, error) {
 		if !isHead {
 			names = append(names, layer.Name)
 		}
-		if !wanted(layer.Name) || excluded(layer.Name) || c.saves(layer.Name) || !c.transforms(layer.Name) {
+		// a layer by its whole name is wanted whatever numbers are asked for, as in PEFT
+		if !wanted(layer.Name) || excluded(layer.Name) || c.saves(layer.Name) ||
+			!c.transforms(layer.Name) && !slices.Contains(c.TargetModules.Names, layer.Name) {
 			continue
 		}
 		// The loss is fused with the output layer and never holds all logits, so nothing can be added between them.
 		if isHead && c.TargetModules.Pattern != AllLinear {
 			return nil, fmt.Errorf("target_modules names the output layer %s, which cannot have a low-rank update; "+
-				"name it in modules_to_save", layer.Name)
+				"name it in modules_to_save, or merge an adapter that has it with PEFT", layer.Name)
 		}
 		if !isHead {
 			list = append(list, layer)
@@ -211,16 +213,16 @@ func (l *LoRA) nameOutput(output string, tied bool) {
 	l.Config.ModulesToSave = names
 }
 
-// savedModules are the modules of m that names, the ends of theirs, select to be trained in full.
-// As for PEFT, and unlike target_modules, an end need not begin at a dot: norm also names every
-// input_layernorm.
+// savedModules are the modules of m that names, the ends of theirs or of what they are in, select to be
+// trained in full: mlp is all of each feed-forward. As for PEFT, and unlike target_modules, an end need not
+// begin at a dot: norm also names every input_layernorm.
 func savedModules(m Model, names []string, task string) (map[string]bool, error) {
 	saved, found := map[string]bool{}, map[string]bool{}
 	output, tied := outputOf(m)
 	for _, p := range m.Params {
 		module, _ := split(p.Name)
 		for _, name := range names {
-			if name != "" && strings.HasSuffix(module, name) || module == output && !tied && name == outputLayer {
+			if name != "" && endsWithin(module, name) || module == output && !tied && name == outputLayer {
 				saved[module], found[name] = true, true
 			}
 		}
@@ -229,7 +231,8 @@ func savedModules(m Model, names []string, task string) (map[string]bool, error)
 		if name == outputLayer && tied && task == TaskCausal {
 			if !saved[output] {
 				_, embedding := split(output)
-				return nil, fmt.Errorf("modules_to_save names %s, which is the embedding in this model; name %s", name, embedding)
+				return nil, fmt.Errorf("modules_to_save names %s, which is the embedding in this model; name %s, or merge "+
+					"an adapter that has it with PEFT", name, embedding)
 			}
 			continue
 		}
@@ -238,6 +241,16 @@ func savedModules(m Model, names []string, task string) (map[string]bool, error)
 		}
 	}
 	return saved, nil
+}
+
+// endsWithin tells whether the name of a module, or of one that it is in, ends in end.
+func endsWithin(module, end string) bool {
+	for ; module != ""; module, _ = split(module) {
+		if strings.HasSuffix(module, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // classifiers are the modules that PEFT names in the modules_to_save of every classifier, whether the model

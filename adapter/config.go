@@ -123,7 +123,7 @@ func (c *Config) Validate() error {
 		return errors.New("target_modules is a regular expression, beside which PEFT takes no numbers of layers; " +
 			"say the layers in the expression, or list names")
 	case c.LoraBias:
-		return errors.New("lora_bias is not supported; leave it false")
+		return errors.New("lora_bias is not supported; leave it false, or merge an adapter that has it with PEFT")
 	}
 	if _, err := c.TargetModules.matcher(); err != nil {
 		return fmt.Errorf("target_modules: %w", err)

@@ -236,10 +236,10 @@ func TestBad(t *testing.T) {
 			c.TargetModules = adapter.Modules{Names: []string{"query"}}
 		},
 		"r is 0; it must be at least 1": func(c *adapter.Config) { c.R = 0 },
-		"target_modules names the output layer lm_head, which is the embedding in this model and cannot have a low-rank update": func(c *adapter.Config) {
+		"target_modules names the output layer lm_head, which is the embedding in this model and cannot have a low-rank update; leave it out, or merge an adapter that has it with PEFT": func(c *adapter.Config) {
 			c.TargetModules.Names = []string{"q_proj", "lm_head"}
 		},
-		"modules_to_save names lm_head, which is the embedding in this model; name embed_tokens": func(c *adapter.Config) { c.ModulesToSave = []string{"lm_head"} },
+		"modules_to_save names lm_head, which is the embedding in this model; name embed_tokens, or merge an adapter that has it with PEFT": func(c *adapter.Config) { c.ModulesToSave = []string{"lm_head"} },
 		"target_modules is a regular expression, beside which PEFT takes no numbers of layers; say the layers in the expression, or list names": func(c *adapter.Config) {
 			c.TargetModules, c.LayersToTransform = adapter.Modules{Pattern: ".*q_proj"}, []int{0}
 		},

@@ -196,6 +196,7 @@ func TestTargets(t *testing.T) {
 	}{
 		{adapter.Modules{Pattern: adapter.AllLinear}, nil, adapter.Modules{Pattern: adapter.AllLinear}, 14},
 		{adapter.Modules{Names: []string{"self_attn.q_proj"}}, []int{1}, adapter.Modules{Names: []string{"self_attn.q_proj"}}, 1},
+		{adapter.Modules{Names: []string{"model.layers.0.mlp.up_proj", "q_proj"}}, []int{1}, adapter.Modules{Names: []string{"model.layers.0.mlp.up_proj", "q_proj"}}, 2},
 		{adapter.Modules{Pattern: `.*\.[qv]_proj`}, nil, adapter.Modules{Names: []string{"model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj",
 			"model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.v_proj"}}, 4},
 	} {
@@ -245,6 +246,9 @@ func TestSavedLayersHaveNoUpdate(t *testing.T) {
 			[]string{llama + "0.mlp.down_proj.weight", llama + "1.mlp.down_proj.weight"}},
 		{"llama_untied", adapter.Modules{Names: []string{"q_proj", "down_proj", "lm_head"}}, []string{"0.mlp.down_proj", "lm_head"}, 3,
 			[]string{"base_model.model.lm_head.weight", llama + "0.mlp.down_proj.weight"}},
+		{"llama_untied", adapter.Modules{Pattern: adapter.AllLinear}, []string{"layers.1.mlp", "0.self_attn"}, 7,
+			[]string{llama + "0.self_attn.k_proj.weight", llama + "0.self_attn.o_proj.weight", llama + "0.self_attn.q_proj.weight", llama + "0.self_attn.v_proj.weight",
+				llama + "1.mlp.down_proj.weight", llama + "1.mlp.gate_proj.weight", llama + "1.mlp.up_proj.weight"}},
 		{"gpt2_tied", adapter.Modules{Names: []string{"c_attn", "lm_head"}}, []string{"wte", "lm_head"}, 2, []string{gpt2 + "wte.weight"}},
 	} {
 		m := open(t, dev, c.base)
