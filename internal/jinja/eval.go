@@ -304,6 +304,10 @@ func (st *state) property(x any, name string) (any, bool) {
 		if name == "name" {
 			return Text{s: x.def.name}, true
 		}
+	case *function:
+		if x.name == "dict" && name == "fromkeys" {
+			return &function{name, fromKeys}, true
+		}
 	// a group of groupby is a named tuple
 	case *list:
 		if x.kind == kindTuple && len(x.items) == 2 && x.name == "group" {

@@ -73,6 +73,18 @@ func dictGlobal(st *state, args []any, kw kwargs) any {
 	return d
 }
 
+// fromKeys is dict.fromkeys, which transformers lets templates call: a dict of the items of its first argument, all with its second, or None.
+func fromKeys(st *state, args []any, kw kwargs) any {
+	if len(args) < 1 || len(args) > 2 || len(kw.names) > 0 {
+		st.fail("dict.fromkeys takes one or two arguments without names")
+	}
+	d := newDict()
+	for _, k := range st.iterate(args[0]) {
+		st.put(d, k, append(args, nil)[1])
+	}
+	return d
+}
+
 // namespaceGlobal takes what dict takes.
 func namespaceGlobal(st *state, args []any, kw kwargs) any {
 	d := dictGlobal(st, args, kw).(*dict)
