@@ -359,6 +359,15 @@ func TestWaysWithSpaces(t *testing.T) {
 			t.Errorf("%s: a space in front %v, want %v (%v)", name, v, c.prefix, err)
 		}
 	}
+	for scheme, want := range map[string][]string{"never": nil, "always": {"the tokenizer puts no space before a text that begins with one; llama.cpp does"},
+		"first": {"the tokenizer puts no space before a text that begins with one, nor behind special tokens; llama.cpp does"}} {
+		if _, notes, err := tokenMetadata(spaced(t, meta(scheme), nil, nil), 300, []int{2}); err != nil || !slices.Equal(notes, want) {
+			t.Errorf("%s: the notes are %q, %v, want %q", scheme, notes, err, want)
+		}
+		if _, notes, err := tokenMetadata(spaced(t, meta(scheme), prepend, nil), 300, []int{2}); err != nil || len(notes) > 0 {
+			t.Errorf("%s behind a space: the notes are %q, %v", scheme, notes, err)
+		}
+	}
 	if _, _, err := tokenMetadata(spaced(t, nil, both, object{"model": object{"type": "BPE", "vocab": object{"<unk>": 0, "<s>": 1, "</s>": 2, mark: 3}, "merges": []string{}}}), 300, nil); err == nil || !strings.Contains(err.Error(), "bytes to fall back on") {
 		t.Errorf("without bytes: %v", err)
 	}
@@ -366,7 +375,7 @@ func TestWaysWithSpaces(t *testing.T) {
 
 // TestTokenKinds: kinds and scores by id, rows without a token, and the ids that end an answer.
 func TestTokenKinds(t *testing.T) {
-	m, notes, err := tokenMetadata(spaced(t, object{"type": "Metaspace", "replacement": mark, "prepend_scheme": "always"}, nil, nil), 266, []int{2, 262})
+	m, notes, err := tokenMetadata(spaced(t, object{"type": "Metaspace", "replacement": mark, "prepend_scheme": "never"}, nil, nil), 266, []int{2, 262})
 	if err != nil || len(notes) > 0 {
 		t.Fatalf("%q, %v", notes, err)
 	}

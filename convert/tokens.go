@@ -58,7 +58,7 @@ func tokenMetadata(t *tokenizer.Tokenizer, size int, ends []int) (gguf.Metadata,
 	if parts := pre.flat(); slices.ContainsFunc(parts, func(c component) bool { return c.Type == "ByteLevel" }) {
 		meta, notes, err = byteLevelMetadata(f, parts, normal.flat(), merges)
 	} else {
-		meta, err = spaceMetadata(f, parts, normal.flat())
+		meta, notes, err = spaceMetadata(f, parts, normal.flat())
 	}
 	if err != nil {
 		return nil, nil, err
@@ -106,8 +106,14 @@ func byteLevelMetadata(f tokenizerFile, parts, normal []component, merges [][2]s
 		{Key: "tokenizer.ggml.merges", Value: lines}}, notes, nil
 }
 
+// metaspaceNotes say where llama.cpp puts a space that Metaspace does not, by whether that is for the first piece of a text alone.
+var metaspaceNotes = map[bool]string{
+	false: "the tokenizer puts no space before a text that begins with one; llama.cpp does",
+	true:  "the tokenizer puts no space before a text that begins with one, nor behind special tokens; llama.cpp does",
+}
+
 // spaceMetadata recognises SentencePiece's way with spaces: a normalizer, or Metaspace.
-func spaceMetadata(f tokenizerFile, parts, normal []component) (gguf.Metadata, error) {
+func spaceMetadata(f tokenizerFile, parts, normal []component) (meta gguf.Metadata, notes []string, err error) {
 	prefix, spaces := false, false
 	for _, c := range normal {
 		switch {
@@ -116,23 +122,27 @@ func spaceMetadata(f tokenizerFile, parts, normal []component) (gguf.Metadata, e
 		case c.Type == "Replace" && c.Pattern.String != nil && *c.Pattern.String == " " && c.Content == mark:
 			spaces = true
 		default:
-			return nil, fmt.Errorf("the tokenizer's normalizer %s has no place in a GGUF file", c.Type)
+			return nil, nil, fmt.Errorf("the tokenizer's normalizer %s has no place in a GGUF file", c.Type)
 		}
 	}
 	for _, c := range parts {
 		switch {
 		case c.Type == "Metaspace" && (c.Replacement == mark || c.Replacement == ""):
-			spaces, prefix = true, prefix || c.PrependScheme != "never"
+			spaces = true
+			if !prefix && c.PrependScheme != "never" {
+				prefix = true
+				notes = append(notes, metaspaceNotes[c.PrependScheme == "first"])
+			}
 		case c.Type == "Split" && spaces: // Gemma cuts at spaces that the normalizer has replaced
 		default:
-			return nil, fmt.Errorf("the tokenizer's pre-tokenizer %s has no place in a GGUF file", c.Type)
+			return nil, nil, fmt.Errorf("the tokenizer's pre-tokenizer %s has no place in a GGUF file", c.Type)
 		}
 	}
 	if !spaces || !f.Model.ByteFallback {
-		return nil, fmt.Errorf("the tokenizer is neither byte-level BPE nor a SentencePiece BPE with bytes to fall back on, so it cannot be exported")
+		return nil, nil, fmt.Errorf("the tokenizer is neither byte-level BPE nor a SentencePiece BPE with bytes to fall back on, so it cannot be exported")
 	}
 	return gguf.Metadata{{Key: "tokenizer.ggml.model", Value: "llama"}, {Key: "tokenizer.ggml.pre", Value: "default"},
-		{Key: "tokenizer.ggml.add_space_prefix", Value: prefix}}, nil
+		{Key: "tokenizer.ggml.add_space_prefix", Value: prefix}}, notes, nil
 }
 
 // listTokens gives tokens and their kinds by id and, for SentencePiece, scores by the order of merges: a SentencePiece model joins the pair whose
