@@ -347,7 +347,7 @@ func indent(st *state, args []any, kw kwargs) any {
 	if w, ok := p[1].(Text); ok {
 		by = w
 	} else {
-		by.s = strings.Repeat(" ", min(max(0, st.integer("indent", p[1], 4)), 1000))
+		by.s = st.spaces(st.integer("indent", p[1], 4))
 	}
 	first, blank := flag(p[2]), flag(p[3])
 	st.grow(len(t.s) + strings.Count(t.s, "\n")*len(by.s))

@@ -24,6 +24,14 @@ type spec struct {
 // maxWidth bounds widths and precisions.
 const maxWidth = 10000
 
+// spaces is as many of them, none for a width below 0.
+func (st *state) spaces(width int) string {
+	if width > maxWidth {
+		st.fail("a width is above %d", maxWidth)
+	}
+	return strings.Repeat(" ", max(0, width))
+}
+
 // digits reads a number at s[n:]; none is def.
 func (st *state) digits(s string, n, def int) (v, after int) {
 	start := n

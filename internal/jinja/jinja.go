@@ -9,7 +9,8 @@
 //
 // What differs from the reference on purpose: whole numbers of more than 64 bits are carried, ordered and printed, not computed with;
 // functions and generators do not print; filters that no template of a conversation has a use for (random, urlize, xmlattr, pprint,
-// filesizeformat, wordwrap, striptags, forceescape) and the globals lipsum, cycler and joiner are unknown. The tests list the rest.
+// filesizeformat, wordwrap, striptags, forceescape) and the globals lipsum, cycler and joiner are unknown; a name that is read within a block and set
+// outside of it later has until then its value in the context, where the reference's compiler has made it a local one without a value.
 //
 // Every byte of what it renders knows which input it was copied from and which input the template was at when it wrote it, so that a
 // caller can tell an assistant's answer from the template's own words.

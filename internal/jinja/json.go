@@ -120,7 +120,7 @@ func tojson(st *state, args []any, kw kwargs) any {
 		if t, ok := p[2].(Text); ok {
 			indent = t.s
 		} else {
-			indent = strings.Repeat(" ", min(max(0, st.integer("tojson", p[2], 0)), 1000))
+			indent = st.spaces(st.integer("tojson", p[2], 0))
 		}
 		// json.dumps leaves the space after a comma out when it breaks lines
 		w.indent, w.item = &indent, ","
