@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -227,7 +228,11 @@ func readIndex(path string) (shards []string, tensors map[string]map[string]bool
 		}
 		return object(dec, func(tensor string) error {
 			var shard string
-			if err := dec.Decode(&shard); err != nil {
+			err := dec.Decode(&shard)
+			if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+				return fmt.Errorf("the index has a %s for tensor %q, and no file; copy the model's folder anew", wrong.Value, tensor)
+			}
+			if err != nil {
 				return err
 			}
 			if err := checkShardName(shard); err != nil {
@@ -241,7 +246,10 @@ func readIndex(path string) (shards []string, tensors map[string]map[string]bool
 			return nil
 		})
 	})
-	if err == nil && len(shards) == 0 {
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("the index is cut short; copy the model's folder anew")
+	case err == nil && len(shards) == 0:
 		err = errors.New("the index names no tensors")
 	}
 	return shards, tensors, err

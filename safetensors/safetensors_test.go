@@ -345,10 +345,11 @@ func TestHostileIndex(t *testing.T) {
 		{`{"weight_map":{"a":"missing.safetensors"}}`, "which the index names; copy the model's folder anew"},
 		{`{"weight_map":{"b":"s.safetensors"}}`, `tensor "b" is not in s.safetensors`},
 		{`{"weight_map":{"a":"s.safetensors","a":"s.safetensors"}}`, "occurs twice"},
-		{`{"weight_map":{"a":7}}`, "cannot unmarshal"},
+		{`{"weight_map":{"a":7}}`, `the index has a number for tensor "a", and no file; copy`},
 		{`{"weight_map":{}}`, "names no tensors"},
 		{`{}`, "names no tensors"},
-		{`{"weight_map":`, "unexpected EOF"},
+		{`{"weight_map":`, "the index is cut short; copy the model's folder anew"},
+		{``, "the index is cut short; copy the model's folder anew"},
 		{`{"weight_map":{"a":null}}`, "not a plain file name"},
 		{`{"weight_map":{"a":"s.safetensors"},"weight_map":{}}`, "occurs twice"},
 		{`[]`, "expected {"},
@@ -384,6 +385,26 @@ func TestOtherWeights(t *testing.T) {
 		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "has neither model.safetensors nor model.safetensors.index.json, but "+file+": ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", file, err, want)
 		}
+	}
+}
+
+// TestTooLargeForF16: a number that would be written as infinite is told, and what is infinite or no number is written as it is.
+func TestTooLargeForF16(t *testing.T) {
+	inf, nan := float32(math.Inf(-1)), float32(math.NaN())
+	for _, c := range []struct {
+		d      DType
+		v      float32
+		refuse bool
+	}{{F16, 65519.996, false}, {F16, 65520, true}, {F16, -1e6, true}, {F16, inf, false}, {F16, nan, false}, {BF16, 1e6, false}, {F32, 1e6, false}} {
+		w, err := Create(filepath.Join(t.TempDir(), "x.safetensors"), []Info{{"w", c.d, []int{2}}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = w.WriteFloat32("w", []float32{0, c.v})
+		if refused := err != nil; refused != c.refuse || refused && !strings.Contains(err.Error(), "element 1 is ") {
+			t.Errorf("%v as %v: %v", c.v, c.d, err)
+		}
+		w.Abort()
 	}
 }
 

@@ -206,6 +206,9 @@ func (w *Writer) WriteFloat32(name string, data []float32) error {
 	if err != nil {
 		return err
 	}
+	if i := slices.IndexFunc(data, tooLarge); p.DType == F16 && i >= 0 {
+		return fmt.Errorf("write tensor %s: element %d is %v, which is too large for F16; use bf16 or f32", p.Info, i, data[i])
+	}
 	size := p.DType.Size()
 	buf := make([]byte, min(len(data)*size, 1<<20))
 	for at := int64(p.file.base + p.begin); len(data) > 0; {
@@ -217,6 +220,12 @@ func (w *Writer) WriteFloat32(name string, data []float32) error {
 		data, at = data[n:], at+int64(n*size)
 	}
 	return nil
+}
+
+// tooLarge tells whether a finite number is infinite in F16.
+func tooLarge(f float32) bool {
+	const first = 65520 // half way from the last that F16 has, 65504, to where the next would be
+	return math.Abs(float64(f)) >= first && !math.IsInf(float64(f), 0)
 }
 
 // Commit makes the files visible, the index last, and removes weights that they replace. All tensors must have been written.
