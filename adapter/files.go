@@ -75,11 +75,18 @@ func Open(dir string, m Model, dev device.Device, dtype device.DType) (*LoRA, er
 	if err != nil {
 		return nil, err
 	}
+	weights, missing := openWeights(dir) // told after what is wrong with the configuration
+	if missing == nil {
+		defer weights.Close()
+		c.saveEmbeddings(m, weights)
+	}
 	l, err := Attach(m, c)
 	if err != nil {
 		return nil, fmt.Errorf("open adapter %s: %w", dir, err)
 	}
-	err = l.open(dir, dev, dtype)
+	if err = missing; err == nil {
+		err = l.load(weights, dev, dtype)
+	}
 	if err == nil {
 		err = l.reopen(dev, dtype)
 	}
@@ -90,18 +97,35 @@ func Open(dir string, m Model, dev device.Device, dtype device.DType) (*LoRA, er
 	return l, nil
 }
 
-// open fills the adapter's parameters with those of the files in dir.
-func (l *LoRA) open(dir string, dev device.Device, dtype device.DType) error {
+// openWeights opens the weights of the adapter in dir.
+func openWeights(dir string) (*safetensors.Archive, error) {
 	path, err := WeightsFile(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	weights, err := safetensors.Open(path)
-	if err != nil {
-		return err
+	return safetensors.Open(path)
+}
+
+// saveEmbeddings adds to modules_to_save the embedding and the output layer where the file has them whole: PEFT
+// writes them without naming them there (save_embedding_layers), as of a model whose vocabulary grew, and reads
+// them into the base.
+func (c *Config) saveEmbeddings(m Model, weights *safetensors.Archive) {
+	saved, err := savedModules(m, c.ModulesToSave, c.TaskType)
+	if err != nil { // which Attach says
+		return
 	}
-	defer weights.Close()
-	return l.load(weights, dev, dtype)
+	output, tied := outputOf(m)
+	for _, p := range m.Params {
+		module, last := split(p.Name)
+		name := module
+		if module == output && !tied {
+			name = outputLayer
+		}
+		_, there := weights.Tensor(prefix + name + "." + last)
+		if there && last == "weight" && p.Shape[0] == m.Shape().Vocab && !saved[module] {
+			c.ModulesToSave = append(slices.Clone(c.ModulesToSave), name)
+		}
+	}
 }
 
 // reopen finds where PiSSA started, which the file does not say.
@@ -122,10 +146,14 @@ func (l *LoRA) load(weights *safetensors.Archive, dev device.Device, dtype devic
 		if !ok {
 			return fmt.Errorf("tensor %s is missing; is the adapter of another model?", p.Name)
 		}
-		if !slices.Equal(t.Shape, p.Shape) {
-			return fmt.Errorf("tensor %s has shape %v and the model asks for %v; the adapter is of another model",
-				p.Name, t.Shape, p.Shape)
+		if slices.Equal(t.Shape, p.Shape) {
+			continue
 		}
+		if vocab := l.base.Shape().Vocab; p.Shape[0] == vocab && slices.Contains(l.own, p) && len(t.Shape) == len(p.Shape) && t.Shape[0] != vocab {
+			return fmt.Errorf("tensor %s has %d rows and the model's vocabulary %d tokens; merge the adapter with PEFT into the model "+
+				"resized to its vocabulary", p.Name, t.Shape[0], vocab)
+		}
+		return fmt.Errorf("tensor %s has shape %v and the model asks for %v; the adapter is of another model", p.Name, t.Shape, p.Shape)
 	}
 	if l.tied != nil {
 		known[prefix+outputLayer+".weight"] = true

@@ -2,8 +2,10 @@ package adapter_test
 
 import (
 	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -97,6 +99,79 @@ func TestEmbeddingApart(t *testing.T) {
 	want()
 	rewrite(func(name string) bool { return !strings.HasSuffix(name, "lm_head.weight") }, 0)
 	want()
+}
+
+// TestEmbeddingsUnnamed: PEFT's save_embedding_layers puts the embedding and the output layer into the file and names
+// neither in modules_to_save; both take the places of the base's. Of another vocabulary they are told as that.
+func TestEmbeddingsUnnamed(t *testing.T) {
+	for base, saved := range map[string][]string{"llama_untied": {"embed_tokens", "lm_head"}, "gpt2_tied": {"wte"}, "gpt_neox_parallel": {"embed_in", "embed_out"}, "phi_partial": {"lm_head"}} {
+		dir := written(t, base, 1, func(c *adapter.Config) {
+			c.TargetModules, c.ModulesToSave = adapter.Modules{Pattern: adapter.AllLinear}, saved
+		})
+		path := filepath.Join(dir, adapter.ConfigName)
+		text, err := os.ReadFile(path)
+		if err == nil {
+			text = regexp.MustCompile(`(?s)"modules_to_save": \[.*?\]`).ReplaceAll(text, []byte(`"modules_to_save": null`))
+			err = os.WriteFile(path, text, 0o666)
+		}
+		if err != nil || !strings.Contains(string(text), `"modules_to_save": null`) {
+			t.Fatal(string(text), err)
+		}
+		// other values than the base's, twice the same where both are one
+		vocab := resave(t, dir, 0)
+		dev := devicetest.NewReference()
+		m := open(t, dev, base)
+		target := adapter.Model{Model: m.Model, Params: m.Params}
+		l, err := adapter.Open(dir, target, dev, device.F32)
+		if err != nil {
+			t.Fatalf("%s: %v", base, err)
+		}
+		file := archive(t, filepath.Join(dir, adapter.WeightsName))
+		for _, p := range l.Own() {
+			if v, err := p.Float32s(); err != nil || !slices.Equal(v, floats(t, file, p.Name)) {
+				t.Errorf("%s: %s has not the file's values (%v)", base, p.Name, err)
+			}
+		}
+		if len(l.Own()) < len(saved) {
+			t.Errorf("%s: of the base are %v", base, names(l.Own()))
+		}
+		l.Free()
+		resave(t, dir, 1)
+		if _, err := adapter.Open(dir, target, dev, device.F32); err == nil || !strings.Contains(err.Error(), fmt.Sprintf(" has %d rows and the model's vocabulary %d tokens; merge", vocab+1, vocab)) {
+			t.Errorf("%s, a larger vocabulary: %v", base, err)
+		}
+	}
+}
+
+// resave writes what is not of a LoRA in the file of an adapter anew, with that many more rows, and returns how many the last had.
+func resave(t *testing.T, dir string, more int) (rows int) {
+	t.Helper()
+	path := filepath.Join(dir, adapter.WeightsName)
+	old := archive(t, path)
+	var plan []safetensors.Info
+	values := map[string][]float32{}
+	for _, name := range old.Names() {
+		x, _ := old.Tensor(name)
+		info, v := x.Info, slices.Clone(floats(t, old, name))
+		if !strings.Contains(name, ".lora_") {
+			rows = info.Shape[0]
+			info.Shape = slices.Clone(info.Shape)
+			info.Shape[0] += more
+			v = append(v, make([]float32, info.Elements()-len(v))...)
+			for i := range v {
+				v[i] = float32(i) / 100
+			}
+		}
+		plan, values[name] = append(plan, info), v
+	}
+	w, err := safetensors.Create(path, plan, nil)
+	for name, v := range values {
+		err = cmp.Or(err, w.WriteFloat32(name, v))
+	}
+	if err = cmp.Or(err, w.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	return rows
 }
 
 // TestEmbeddingUpdated: PEFT can put a LoRA on the embedding, which is told as what it is.

@@ -234,11 +234,7 @@ func openPrompt(dir string, m Model, dev device.Device, dtype device.DType) (*Pr
 	if err := decode(text, &c); err != nil {
 		return nil, err
 	}
-	path, err := WeightsFile(dir)
-	if err != nil {
-		return nil, err
-	}
-	weights, err := safetensors.Open(path)
+	weights, err := openWeights(dir)
 	if err != nil {
 		return nil, err
 	}
