@@ -158,6 +158,9 @@ func TestEndsOfAnswers(t *testing.T) {
 	if ends, _ := json.Marshal(generation["eos_token_id"]); string(ends) != "[2,282]" || c["eos_token_id"] != 2.0 || c["vocab_size"] != 300.0 || c["pad_token_id"] != nil {
 		t.Errorf("%s and %s", m.Config, m.Generation)
 	}
+	if _, said := c["pad_token_id"]; !said { // left out, it would be the architecture's
+		t.Errorf("that nothing pads is not said: %s", m.Config)
+	}
 	if before, after := m.Tokenizer.Special(); !slices.Equal(before, []int32{1}) || !slices.Equal(after, []int32{2}) {
 		t.Errorf("texts begin with %v and end with %v", before, after)
 	}

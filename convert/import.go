@@ -142,6 +142,8 @@ func (m *Model) encode(c config, v *vocabulary) (err error) {
 	}
 	most := slices.MaxFunc([]safetensors.DType{safetensors.F32, safetensors.F16, safetensors.BF16}, func(a, b safetensors.DType) int { return elements[a] - elements[b] })
 	c["torch_dtype"] = typeNames[most]
+	// no padding is said: left out, transformers' Phi-3 has 32000 for it, and does not open where there are fewer tokens
+	c["pad_token_id"] = nil
 	generation := config{"_from_model_config": true}
 	for key, name := range map[string]string{"bos_token_id": "bos", "pad_token_id": "padding"} {
 		if m.Tokenizer != nil && v.token(name) >= 0 {
