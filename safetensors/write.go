@@ -206,8 +206,10 @@ func (w *Writer) WriteFloat32(name string, data []float32) error {
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(data, tooLarge); p.DType == F16 && i >= 0 {
-		return fmt.Errorf("write tensor %s: element %d is %v, which is too large for F16; use bf16 or f32", p.Info, i, data[i])
+	if p.DType == F16 {
+		if i := slices.IndexFunc(data, tooLarge); i >= 0 {
+			return fmt.Errorf("write tensor %s: element %d is %v, which is too large for F16; use bf16 or f32", p.Info, i, data[i])
+		}
 	}
 	size := p.DType.Size()
 	buf := make([]byte, min(len(data)*size, 1<<20))
