@@ -388,7 +388,7 @@ func (r *Run) start() error {
 		return err
 	}
 	r.clock = &stepClock{Recorder: r.Metrics}
-	r.Loop.Record = r.clock
+	r.Loop.Record, r.Loop.Evaluated = r.clock, r.Metrics.Evaluated()
 	switch {
 	case r.Training.Resume && step == 0:
 		err = r.Say("there is no checkpoint to resume in " + r.Training.Out + ": starting from the beginning")

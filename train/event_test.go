@@ -54,10 +54,10 @@ func TestEveryEventIsReadBack(t *testing.T) {
 		if err != nil || !cmp.Equal(got, e) {
 			t.Errorf("%T comes back as %+v, %v", e, got, err)
 		}
-		if kept := keepUntil(line, 7); string(kept) != string(line) {
+		if kept, _ := keepUntil(line, 7); string(kept) != string(line) {
 			t.Errorf("%T of the step that is resumed is dropped", e)
 		}
-		if kept := keepUntil(line, 6); kept != nil {
+		if kept, _ := keepUntil(line, 6); kept != nil {
 			t.Errorf("%T of a later step is kept", e)
 		}
 	}
@@ -89,7 +89,7 @@ func TestLinesOfOthers(t *testing.T) {
 		if _, err := unmarshalEvent([]byte(bad)); err == nil {
 			t.Errorf("%s is an event", bad)
 		}
-		if kept := keepUntil([]byte(bad+"\n"), 5); kept != nil {
+		if kept, _ := keepUntil([]byte(bad+"\n"), 5); kept != nil {
 			t.Errorf("a resumed run keeps %s", kept)
 		}
 	}

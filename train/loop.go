@@ -76,6 +76,7 @@ type Loop struct {
 	Checkpoints *Checkpoints                                          // nil: none are kept
 	Record      Recorder                                              // takes every event; may be nil
 	Metrics     func() map[string]float64                             // more about the step just made, for its event; may be nil
+	Evaluated   *EvalEvent                                            // the last evaluation of earlier sessions; nil: none
 
 	state   State     // all that a checkpoint holds of the loop itself
 	started time.Time // of this session, less the seconds of earlier ones
@@ -357,6 +358,9 @@ func due(step, every int) bool { return every > 0 && step%every == 0 }
 // outside of the cadence does not count for early stopping: a run that goes on from here
 // would otherwise differ from one that never paused.
 func (l *Loop) finish(ctx context.Context) error {
+	if e := l.Evaluated; l.last == nil && e != nil && e.Step == l.state.Step {
+		l.last = e // a session that was killed at its end made it, and it is in metrics.jsonl
+	}
 	if l.Evaluate != nil && (l.last == nil || l.last.Step != l.state.Step) {
 		if _, err := l.evaluate(ctx, false); err != nil {
 			return err

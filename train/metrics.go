@@ -12,9 +12,10 @@ import (
 // Metrics is the file metrics.jsonl of a run, open for appending. A line is in the
 // file when Append returns.
 type Metrics struct {
-	file *os.File
-	path string
-	tell func(Event)
+	file      *os.File
+	path      string
+	tell      func(Event)
+	evaluated *EvalEvent
 }
 
 // OpenMetrics opens or makes the file at path and drops every event after step, so that a
@@ -26,7 +27,7 @@ func OpenMetrics(path string, step int, tell func(Event)) (*Metrics, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("metrics of the run: %w", err)
 	}
-	kept := keepUntil(old, step)
+	kept, evaluated := keepUntil(old, step)
 	// here err can only say that there is no file; then an empty one is made, so that what follows only appends
 	if err != nil || len(kept) != len(old) {
 		if err := atomicfile.WriteFile(path, kept); err != nil {
@@ -40,25 +41,31 @@ func OpenMetrics(path string, step int, tell func(Event)) (*Metrics, error) {
 	if tell == nil {
 		tell = func(Event) {}
 	}
-	return &Metrics{file: f, path: path, tell: tell}, nil
+	return &Metrics{f, path, tell, evaluated}, nil
 }
 
-// keepUntil returns the whole, readable lines of events that happened up to step.
-func keepUntil(lines []byte, step int) []byte {
+// Evaluated is the last evaluation that the file held when it was opened; nil without one.
+func (m *Metrics) Evaluated() *EvalEvent { return m.evaluated }
+
+// keepUntil returns the whole, readable lines of events that happened up to step, and the last evaluation in them.
+func keepUntil(lines []byte, step int) (kept []byte, evaluated *EvalEvent) {
 	if step <= 0 {
-		return nil
+		return nil, nil
 	}
-	var kept []byte
 	for line := range bytes.Lines(lines) {
 		if !bytes.HasSuffix(line, []byte("\n")) {
 			continue
 		}
-		if e, err := unmarshalEvent(line); err != nil || e == nil || e.At() > step {
+		e, err := unmarshalEvent(line)
+		if err != nil || e == nil || e.At() > step {
 			continue
+		}
+		if e, ok := e.(EvalEvent); ok {
+			evaluated = &e
 		}
 		kept = append(kept, line...)
 	}
-	return kept
+	return kept, evaluated
 }
 
 // Append adds an event to the file and tells of it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -192,10 +193,14 @@ func TestGoesOnWithoutRepeating(t *testing.T) {
 	if evaluations != 3 || out.First != nil {
 		t.Errorf("%d evaluations after the second session, whose first is %+v", evaluations, out.First)
 	}
+	last := out.Eval.Metrics
 	if out.Seconds < 1000 {
 		t.Errorf("after 1000 seconds of earlier sessions the run has taken %v", out.Seconds)
 	}
-	open(4).run(t)
+	// as after a kill between the last checkpoint and the result: what the metrics have of the last step stands
+	if out := open(4).run(t); evaluations != 3 || out.Eval == nil || !maps.Equal(out.Eval.Metrics, last) {
+		t.Errorf("%d evaluations after a third session without a step, which ends with %+v", evaluations, out.Eval)
+	}
 	saved := map[int]int{}
 	events, err := readMetrics(filepath.Join(dir, "metrics.jsonl"))
 	if err != nil {

@@ -126,7 +126,7 @@ func openToy(t testing.TB, dir string, m *toy, change func(*Loop)) *toyRun {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Record = metrics
+	l.Record, l.Evaluated = metrics, metrics.Evaluated()
 	t.Cleanup(func() { metrics.Close() })
 	return &toyRun{m, l, metrics}
 }
