@@ -21,6 +21,9 @@ func (r *Run) saveResult(out train.Outcome) (err error) {
 	// keep_best holds with early stopping, so this checkpoint is there whatever keep_last says.
 	best := r.Loop.Checkpoints.Path(out.BestStep)
 	if r.keepsBest(out) {
+		if err := r.Loop.Checkpoints.Verify(out.BestStep, r.Trained.Weights()); err != nil {
+			return fmt.Errorf("take the weights of the best evaluation: %w", err)
+		}
 		weights, err := safetensors.Open(filepath.Join(best, r.Trained.Weights()))
 		if err != nil {
 			return fmt.Errorf("open the best checkpoint: %w", err)

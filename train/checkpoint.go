@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/zeebo/xxh3"
 
 	"hone/internal/atomicfile"
 )
@@ -21,7 +25,7 @@ import (
 //
 // Whatever moment a crash falls into, the newest complete folder is whole: files are written under another
 // name (.step-N.unfinished) and put on the disk, the folder is renamed, then the marker is written with the
-// sizes of all files; an old folder is removed marker first, after the new one is complete.
+// sizes and checksums of all files; an old folder is removed marker first, after the new one is complete.
 type Checkpoints struct {
 	Dir      string
 	Every    int     // steps between checkpoints; 0: none by steps
@@ -182,20 +186,45 @@ func complete(temp, final string) (bytes int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	marker, err := json.MarshalIndent(map[string]any{"format": checkpointFormat, "sizes": sizes}, "", "  ")
+	m := marker{Format: checkpointFormat, Sizes: sizes, Sums: make(map[string]string)}
+	for name, n := range sizes {
+		if m.Sums[name], err = checksum(filepath.Join(final, filepath.FromSlash(name))); err != nil {
+			return 0, err
+		}
+		bytes += n
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return 0, err
 	}
-	for _, n := range sizes {
-		bytes += n
-	}
-	return bytes, atomicfile.Mark(final, completeFile, append(marker, '\n'))
+	return bytes, atomicfile.Mark(final, completeFile, append(text, '\n'))
 }
 
 const (
 	checkpointFormat = 1
 	tempSuffix       = ".unfinished"
 )
+
+// marker is what complete.json says of the other files, by their path in the checkpoint.
+type marker struct {
+	Format int               `json:"format"`
+	Sizes  map[string]int64  `json:"sizes"`
+	Sums   map[string]string `json:"sums"` // XXH3, in hexadecimal digits; nil in checkpoints of earlier builds
+}
+
+// checksum reads a file whole. Of one that was just written it reads what the system still has in memory.
+func checksum(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := xxh3.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%016x", h.Sum64()), nil
+}
 
 // writeFiles writes all but the tensors.
 func (c *Checkpoints) writeFiles(dir string, s State) error {
@@ -283,14 +312,11 @@ func stepOf(name string) (int, bool) {
 // isComplete reports whether a checkpoint has its marker and its files have the sizes that
 // the marker says.
 func isComplete(dir string) bool {
-	var marker struct {
-		Format int              `json:"format"`
-		Sizes  map[string]int64 `json:"sizes"`
-	}
-	if readJSON(filepath.Join(dir, completeFile), &marker) != nil || marker.Format != checkpointFormat {
+	var m marker
+	if readJSON(filepath.Join(dir, completeFile), &m) != nil || m.Format != checkpointFormat {
 		return false
 	}
-	for name, size := range marker.Sizes {
+	for name, size := range m.Sizes {
 		if !filepath.IsLocal(name) {
 			return false
 		}
@@ -299,8 +325,41 @@ func isComplete(dir string) bool {
 			return false
 		}
 	}
-	_, whole := marker.Sizes[optimizerFile]
+	_, whole := m.Sizes[optimizerFile]
 	return whole
+}
+
+// Verify reads files of the checkpoint of step, all of them where none is named, and refuses one that is not as it was
+// written: a run that went on from it would end elsewhere, and nobody would know.
+func (c *Checkpoints) Verify(step int, names ...string) error {
+	dir := c.Path(step)
+	var m marker
+	if err := readJSON(filepath.Join(dir, completeFile), &m); err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		names = slices.Sorted(maps.Keys(m.Sums))
+	}
+	for _, name := range names {
+		sum, err := checksum(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil {
+			return err
+		}
+		if want, ok := m.Sums[name]; ok && sum != want {
+			return fmt.Errorf("checkpoint %s is damaged, its %s is not as it was written; put a copy in its place, or remove the folder, %s",
+				dir, name, c.without(step))
+		}
+	}
+	return nil
+}
+
+// without says what a run would go on from if the checkpoint of step were not there.
+func (c *Checkpoints) without(step int) string {
+	others := slices.DeleteFunc(completeSteps(c.Dir), func(s int) bool { return s == step })
+	if len(others) == 0 {
+		return "the only one, and begin again"
+	}
+	return fmt.Sprintf("and resume=true goes on from step %d", others[len(others)-1])
 }
 
 // Clean removes what a crash left: unfinished checkpoints. It returns their number.

@@ -3,6 +3,7 @@ package train
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -474,6 +475,87 @@ func killAfter(t *testing.T, dir string, wait time.Duration, held bool) bool {
 		t.Fatalf("the run failed by itself: %v\n%s", err, text)
 	}
 	return true
+}
+
+// TestDamagedCheckpoint: a checkpoint in one of whose files a single bit has turned is not gone on from; the error names the file
+// and what is left, from which the run ends as it would have.
+func TestDamagedCheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *toyRun {
+		return openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) { l.Steps, l.Checkpoints.Every = 6, 3 })
+	}
+	a := open()
+	a.run(t)
+	c, want := a.Checkpoints, a.bits(t)
+	damage := func(name string) {
+		path := filepath.Join(c.Path(6), name)
+		text, err := os.ReadFile(path)
+		if err == nil {
+			text[len(text)/2] ^= 0x10
+			err = os.WriteFile(path, text, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	resume := func(step int) error {
+		m := newToy(t, device.F32, 1)
+		l := &Loop{Optimizer: m.opt, Tape: tensor.NewTape(m.dev, m.dtype), Checkpoints: c}
+		return l.Resume(step, func(string) bool { return true })
+	}
+	for _, name := range []string{"model.safetensors", optimizerFile, stateFile, recipeFile} {
+		damage(name)
+		err := resume(6)
+		if err == nil || !strings.Contains(err.Error(), "is damaged, its "+name+" is not as it was written;") ||
+			!strings.HasSuffix(err.Error(), "remove the folder, and resume=true goes on from step 3") {
+			t.Errorf("%s: %v", name, err)
+		}
+		damage(name) // back
+	}
+	if err := resume(6); err != nil {
+		t.Errorf("a checkpoint that is whole again: %v", err)
+	}
+	if err := os.RemoveAll(c.Path(6)); err != nil {
+		t.Fatal(err)
+	}
+	b := open()
+	if b.Step() != 3 {
+		t.Errorf("resumed at step %d, want 3", b.Step())
+	}
+	b.run(t)
+	if diff := cmp.Diff(want, b.bits(t)); diff != "" {
+		t.Error(diff)
+	}
+	damage("model.safetensors")
+	if err := os.RemoveAll(c.Path(3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := resume(6); err == nil || !strings.HasSuffix(err.Error(), "or remove the folder, the only one, and begin again") {
+		t.Errorf("the only checkpoint: %v", err)
+	}
+}
+
+// TestCheckpointWithoutChecksums: one of an earlier build, whose marker has sizes alone, is gone on from.
+func TestCheckpointWithoutChecksums(t *testing.T) {
+	dir := t.TempDir()
+	a := openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) { l.Steps = 3 })
+	a.run(t)
+	path := filepath.Join(a.Checkpoints.Path(3), completeFile)
+	var m map[string]any
+	if err := readJSON(path, &m); err != nil {
+		t.Fatal(err)
+	}
+	delete(m, "sums")
+	text, err := json.Marshal(m)
+	if err == nil {
+		err = os.WriteFile(path, text, 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := openToy(t, dir, newToy(t, device.F32, 1), nil); b.Step() != 3 {
+		t.Errorf("resumed at step %d", b.Step())
+	}
 }
 
 // TestResumeRefuses: another recipe, another model.

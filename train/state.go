@@ -57,6 +57,9 @@ func (l *Loop) Resume(step int, mayDiffer func(key string) bool) error {
 	if err := l.Checkpoints.Match(step, mayDiffer); err != nil {
 		return err
 	}
+	if err := l.Checkpoints.Verify(step); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
 	dir := l.Checkpoints.Path(step)
 	var state State
 	if err := readJSON(filepath.Join(dir, stateFile), &state); err != nil {
@@ -75,6 +78,9 @@ func (l *Loop) Resume(step int, mayDiffer func(key string) bool) error {
 // Match refuses the checkpoint of step where its recipe differs from Recipe in a key that mayDiffer does not allow.
 func (c *Checkpoints) Match(step int, mayDiffer func(key string) bool) error {
 	const most = 8 // a run of another stage differs in all of its own keys
+	if err := c.Verify(step, recipeFile); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
 	dir := c.Path(step)
 	var recipe map[string]string
 	if err := readJSON(filepath.Join(dir, recipeFile), &recipe); err != nil {
