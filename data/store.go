@@ -1,11 +1,16 @@
 package data
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
 	"sort"
+
+	"github.com/zeebo/xxh3"
+
+	"hone/internal/splitmix"
 )
 
 // Store is a read-only stream of T tokens in memory-mapped shards, made of whole documents. It is safe for concurrent use.
@@ -15,11 +20,12 @@ type Store struct {
 	docStart   []int64 // [len(shards)+1] documents before each shard, then their number
 	textBytes  int64
 	vocab      int
+	ids, ends  *xxh3.Hasher // of all tokens, and of the places where documents end
 }
 
 // OpenStore opens the named shards of dir as one store, after checking each of them in full.
 func OpenStore(dir string, names []string) (*Store, error) {
-	s := &Store{tokenStart: []int64{0}, docStart: []int64{0}}
+	s := &Store{tokenStart: []int64{0}, docStart: []int64{0}, ids: xxh3.New(), ends: xxh3.New()}
 	for _, name := range names {
 		path := filepath.Join(dir, name+shardSuffix)
 		sh, err := openShard(path)
@@ -35,8 +41,25 @@ func OpenStore(dir string, names []string) (*Store, error) {
 			s.Close()
 			return nil, fmt.Errorf("token shard %s was made with a vocabulary of %d, others with %d; delete the folder", path, sh.vocab, s.vocab)
 		}
+		s.hash(sh)
 	}
 	return s, nil
+}
+
+// hash goes on with the hashes of the store by those of its last shard, which was read just now. How documents are dealt out to shards does not show in them.
+func (s *Store) hash(sh *shard) {
+	s.ids.Write(sh.ids)
+	begin := s.tokenStart[len(s.shards)-1]
+	var place [8]byte
+	for d := range sh.documents {
+		binary.LittleEndian.PutUint64(place[:], uint64(begin+sh.end(d)))
+		s.ends.Write(place[:])
+	}
+}
+
+// Fingerprint tells stores apart by all that is in them, tokens and ends of documents, for people and for comparison.
+func (s *Store) Fingerprint() string {
+	return fmt.Sprintf("%d tokens in %d documents, hash %016x", s.Tokens(), s.Documents(), s.ids.Sum64()^splitmix.At(s.ends.Sum64()))
 }
 
 func (s *Store) add(sh *shard) {

@@ -544,3 +544,35 @@ func FuzzShard(f *testing.F) {
 		}
 	})
 }
+
+// TestFingerprint: any token, and any place where a document ends, tells stores apart; how they are cut into shards does not.
+func TestFingerprint(t *testing.T) {
+	texts := randomTexts(2000, 3)
+	same, other := byteConfig(t.TempDir()), byteConfig(t.TempDir())
+	same.ShardBytes, other.ShardBytes = 1000, 7777
+	train, _ := buildTest(t, same, texts...)
+	want := train.Fingerprint()
+	if again, _ := buildTest(t, other, texts...); again.Fingerprint() != want {
+		t.Errorf("in other shards it is %s, not %s", again.Fingerprint(), want)
+	}
+	cut := same
+	cut.Dir, cut.End = t.TempDir(), nil // so that only the places of the ends differ
+	one, _ := buildTest(t, cut, "abcdef", "gh")
+	two, _ := buildTest(t, cut, "abcd", "efgh")
+	if one.Tokens() != two.Tokens() || one.Fingerprint() == two.Fingerprint() {
+		t.Errorf("%s where documents end elsewhere than in %s", one.Fingerprint(), two.Fingerprint())
+	}
+	for i := 7; i < len(texts); i += 271 {
+		if texts[i] == "" {
+			continue
+		}
+		was := texts[i]
+		b := []byte(was)
+		b[len(b)/2] ^= 1
+		texts[i] = string(b)
+		if changed, _ := buildTest(t, same, texts...); changed.Fingerprint() == want {
+			t.Errorf("a changed token of document %d does not show", i)
+		}
+		texts[i] = was
+	}
+}

@@ -2,14 +2,11 @@ package lm
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"os"
 	"path/filepath"
-
-	"github.com/zeebo/xxh3"
 
 	"hone/data"
 	"hone/internal/atomicfile"
@@ -201,24 +198,4 @@ func texts(src data.Sources, most int64) iter.Seq2[[]byte, error] {
 			}
 		}
 	}
-}
-
-// fingerprint tells token stores apart by their sizes and samples of their tokens, in a time that
-// does not depend on the size.
-func fingerprint(s *data.Store) string {
-	if s == nil {
-		return ""
-	}
-	const places, length = 64, 256
-	// Reading all of a corpus would take minutes of each resume. Its first and last tokens and 62 places
-	// between tell stores of other texts apart, and the sizes those that differ anywhere in length.
-	h := xxh3.New()
-	ids := make([]int32, min(length, s.Tokens()))
-	for i := range int64(places) {
-		s.Read(ids, (s.Tokens()-int64(len(ids)))*i/(places-1))
-		if err := binary.Write(h, binary.LittleEndian, ids); err != nil {
-			panic(err) // a hash takes every write
-		}
-	}
-	return fmt.Sprintf("%d tokens in %d documents, hash %016x", s.Tokens(), s.Documents(), h.Sum64())
 }

@@ -37,7 +37,7 @@ func (s *tuning) openGeneral(ctx context.Context, r *recipe.Run) error {
 	if err != nil {
 		return err
 	}
-	s.general, s.generalText = windows, fingerprint(store)
+	s.general, s.generalText = windows, store.Fingerprint()
 	return nil
 }
 

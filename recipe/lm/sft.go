@@ -205,7 +205,7 @@ func (s *tuning) Ignores(key string) bool {
 func (s *tuning) Identity() map[string]string {
 	id := map[string]string{"contents of data": s.fingerprint()}
 	if s.replay != nil {
-		id["contents of replay.data"] = fingerprint(s.replay.Train)
+		id["contents of replay.data"] = s.replay.Train.Fingerprint()
 	}
 	// which checkpoints of mixed sources lack that were made when sources alternated otherwise
 	if order := s.mixture.Order(); order != "" {

@@ -163,7 +163,7 @@ func (s *tuning) heldLoss(ctx context.Context, r *recipe.Run, metrics map[string
 func (s *tuning) fingerprint() string {
 	var parts []string
 	for _, e := range s.sources {
-		parts = append(parts, fingerprint(e.train))
+		parts = append(parts, e.train.Fingerprint())
 	}
 	return strings.Join(parts, "; ")
 }
