@@ -1,9 +1,11 @@
 package rl
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -278,5 +280,24 @@ func TestResumeIgnoresTheEstimator(t *testing.T) {
 		if err := run("iterations=2", "resume=true"); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", beta, err, want)
 		}
+	}
+}
+
+// TestResumeKeepsTheText: text that is mixed in may move, and is refused where it is another under its old name.
+func TestResumeKeepsTheText(t *testing.T) {
+	from, prompts, text, out := base(t), promptFile(t), recipetest.TextFolder(t), filepath.Join(t.TempDir(), "run")
+	run := func(text string, args ...string) error {
+		_, _, err := recipetest.Start(t, tinyPPO(t, from, prompts, out, append([]string{"ptx.data=" + text}, args...)...), 1)
+		return err
+	}
+	moved := filepath.Join(t.TempDir(), "moved")
+	if err := cmp.Or(run(text, "iterations=1"), os.Rename(text, moved), run(moved, "iterations=2", "resume=true")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(moved, "03.txt"), []byte("one and one make three.\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(moved, "iterations=3", "resume=true"); err == nil || !strings.Contains(err.Error(), "contents of ptx.data was") {
+		t.Errorf("other text: %v", err)
 	}
 }

@@ -366,18 +366,22 @@ func (s *rolling) Restore(dir string) error {
 	return s.ema.restore(dir)
 }
 
-// Identity is the prompts as tokens: rewards may change on the way, what is asked may not.
+// Identity is the prompts and the text that is mixed in, as tokens: rewards may change on the way, what is asked may not.
 func (s *rolling) Identity() map[string]string {
 	list := make([][]int32, len(s.prompt))
 	for i := range s.prompt {
 		list[i] = s.prompt[i].IDs
 	}
-	return map[string]string{"contents of prompts": fmt.Sprintf("%016x", data.HashMarks(list...))}
+	id := map[string]string{"contents of prompts": fmt.Sprintf("%016x", data.HashMarks(list...))}
+	if s.ptx != nil {
+		id["contents of ptx.data"] = s.ptx.corpus.Train.Fingerprint()
+	}
+	return id
 }
 
-// Ignores tells that without a reference there is no divergence to estimate.
+// Ignores tells that without a reference there is no divergence to estimate, and that text is judged by its contents.
 func (s *rolling) Ignores(key string) bool {
-	return key == "kl_estimator" && !s.algorithm.needsReference()
+	return key == "kl_estimator" && !s.algorithm.needsReference() || key == "ptx.data" && s.ptx != nil
 }
 
 // Info tells how much is asked and answered, and which adapters stand on one base.
