@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"hone/internal/atomicfile"
 	"hone/internal/filelock"
 	"hone/recipe/config"
 	"hone/train"
@@ -61,7 +62,11 @@ func (f Folder) open(resume bool) (release func(), err error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("open the folder of the run: %w", err)
 	}
-	if err := f.unused(resume); err != nil { // one that ended meanwhile
+	err = f.unused(resume) // one that ended meanwhile
+	if err == nil {
+		_, err = atomicfile.Clean(f.Dir) // of a run that was killed while it wrote
+	}
+	if err != nil {
 		release()
 		return nil, err
 	}

@@ -39,3 +39,21 @@ func TestReplaceAfterCrash(t *testing.T) {
 		t.Errorf("%v are left, %v", left, err)
 	}
 }
+
+// TestLeftoversAreRemoved: files that a kill left half written in the folder of a run are gone when the next session opens it.
+func TestLeftoversAreRemoved(t *testing.T) {
+	f := Folder{Dir: t.TempDir()}
+	for _, name := range []string{".metrics.jsonl.tmp-12", ".preferences.tmp-34", ".paged.tmp-56", "notes.txt"} {
+		if err := os.WriteFile(f.Path(name), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	release, err := f.open(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	if left, err := os.ReadDir(f.Dir); err != nil || len(left) != 1 || left[0].Name() != "notes.txt" {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}

@@ -10,7 +10,7 @@ import (
 )
 
 func mapScratch(dir string, size int) ([]byte, func([]byte) error, error) {
-	f, err := os.CreateTemp(dir, ".paged-*")
+	f, err := os.CreateTemp(dir, ".paged.tmp-*") // as atomicfile.Clean knows it, for a crash before it is gone
 	if err != nil {
 		return nil, nil, err
 	}

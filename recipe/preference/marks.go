@@ -10,8 +10,8 @@ import (
 )
 
 // markFile keeps the tokens of a list of preferences on disk: they are written as records are read and mapped
-// into memory after that, so that the system holds what is in use. The file is gone as soon as it is mapped,
-// and with it what a crash could leave.
+// into memory after that, so that the system holds what is in use. The file is gone as soon as it is mapped;
+// what a crash leaves before that has a name by which the next session in the folder removes it (atomicfile.Clean).
 type markFile struct {
 	file    *os.File
 	w       *bufio.Writer
@@ -21,7 +21,7 @@ type markFile struct {
 
 // newMarkFile begins a file in the folder of a run.
 func newMarkFile(dir string) (*markFile, error) {
-	f, err := os.CreateTemp(dir, ".preferences-*")
+	f, err := os.CreateTemp(dir, ".preferences.tmp-*")
 	if err != nil {
 		return nil, err
 	}

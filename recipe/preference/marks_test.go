@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"hone/internal/atomicfile"
 	"hone/recipe"
 	"hone/recipe/example"
 	"hone/recipe/recipetest"
@@ -56,7 +57,7 @@ func TestPreferencesOnDisk(t *testing.T) {
 	if per < 100 || per > 250 { // the answers' two slices alone are 48
 		t.Errorf("a pair takes %d bytes", per)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".preferences-*")); left != nil {
+	if left, _ := filepath.Glob(filepath.Join(dir, ".preferences*")); left != nil {
 		t.Errorf("left: %v", left)
 	}
 }
@@ -103,6 +104,14 @@ func TestMarkFile(t *testing.T) {
 	}
 	if _, _, err := onDisk(filepath.Join(dir, "missing"), nil); err == nil {
 		t.Error("a file was made in a folder that is not there")
+	}
+	killed, err := newMarkFile(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed.file.Close()
+	if n, err := atomicfile.Clean(dir); n != 1 || err != nil {
+		t.Errorf("%d files that a kill would leave are removed, %v", n, err)
 	}
 }
 
