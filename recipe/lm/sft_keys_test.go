@@ -55,6 +55,7 @@ func TestSFTResumeKeepsOrder(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(out, place), []byte(other), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	recipetest.Unsummed(t, filepath.Join(out, filepath.Dir(place)))
 	if err := run("steps=3", "resume=true"); err == nil || !strings.Contains(err.Error(), "order of the sources was odd1 turns and is even turns") {
 		t.Errorf("a checkpoint of another order: %v", err)
 	}

@@ -226,6 +226,7 @@ func TestRunsThatHeldOutRecords(t *testing.T) {
 		if err := os.WriteFile(path, text, 0o666); err != nil {
 			t.Fatal(err)
 		}
+		recipetest.Unsummed(t, filepath.Dir(path))
 		_, _, err = recipetest.Start(t, tinyReward(t, from, pairs, out, "steps=2", "resume=true", arg), 1)
 		if want := "held-out share was not set and is whole prompts (single records in runs of an earlier hone, which this one cannot go on with)"; (err != nil) != refused || refused && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", arg, err)
