@@ -156,6 +156,16 @@ func (m *Mixture) Order() string {
 	return "even turns"
 }
 
+// Until returns how many units a run deals out until n of them were of source i, in the order in which NewMixture was given them.
+func (m *Mixture) Until(i int, n int64) int64 {
+	if n < 1 {
+		return 0
+	}
+	slots := m.sources[i].slots
+	last := turnOf{int32(i), int32((n - 1) % slots)}
+	return (n-1)/slots*int64(len(m.turns)) + int64(slices.Index(m.turns, last)) + 1
+}
+
 // PerStep returns the number of units in one step, over all ranks and micro-batches.
 func (m *Mixture) PerStep() int64 {
 	return int64(m.cfg.BatchSize) * int64(m.cfg.Accumulation) * int64(m.cfg.Ranks)

@@ -3,6 +3,7 @@ package data
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -316,11 +317,33 @@ func TestMixedEpochs(t *testing.T) {
 		}
 		seen[i][at]++
 		gave[i]++
+		if n := m.Until(i, int64(gave[i])); n != g+1 {
+			t.Fatalf("source %d gave %v units after %d, not %d", i, gave[i], g+1, n)
+		}
 		for i := range counts {
 			if due := float64(g+1) * counts[i] / sum; math.Abs(gave[i]-due) > 1.5 {
 				t.Fatalf("source %d gave %v of %d units, want about %.1f", i, gave[i], g+1, due)
 			}
 		}
+	}
+}
+
+// TestUntil: also behind the first block of turns, and of a single source.
+func TestUntil(t *testing.T) {
+	s, _ := buildTest(t, byteConfig(t.TempDir()), strings.Repeat("x", 799))
+	m := mustMix(t, MixtureConfig{BatchSize: 1}, Weighted{cut(s, 8), 0.3}, Weighted{cut(s, 4), 0.7})
+	gave := map[Units]int64{}
+	for g := range int64(3 * mixSlots) {
+		u, _ := m.unit(g)
+		gave[u]++
+		i := slices.IndexFunc(m.sources, func(s source) bool { return s.units == u })
+		if n := m.Until(i, gave[u]); n != g+1 {
+			t.Fatalf("source %d gave %d units after %d, not %d", i, gave[u], g+1, n)
+		}
+	}
+	one := mustMix(t, MixtureConfig{BatchSize: 3}, Weighted{cut(s, 8), 5})
+	if m.Until(0, 0) != 0 || one.Until(0, 1) != 1 || one.Until(0, 257) != 257 {
+		t.Errorf("%d, %d, %d", m.Until(0, 0), one.Until(0, 1), one.Until(0, 257))
 	}
 }
 

@@ -99,25 +99,31 @@ func (s *tuning) marks(store *data.Store, d int64) []int32 {
 
 // mix deals out packs of examples and windows of replayed text, and fixes the number of steps.
 func (s *tuning) mix(r *recipe.Run) (err error) {
-	ours := s.ours()
-	var weighted []data.Weighted
-	for i, share := range s.shares() {
-		weighted = append(weighted, data.Weighted{Units: s.sources[i].packs, Weight: ours * share})
-	}
+	var replayed data.Units
 	if s.replay != nil {
-		windows, err := data.NewWindows(s.replay.Train, s.c.SequenceLength)
-		if err != nil {
+		if replayed, err = data.NewWindows(s.replay.Train, s.c.SequenceLength); err != nil {
 			return err
 		}
-		weighted = append(weighted, data.Weighted{Units: windows, Weight: s.c.Replay.Ratio})
 	}
-	if s.mixture, err = data.NewMixture(r.Training.MixtureConfig(), weighted...); err != nil {
+	if s.mixture, err = s.mixed(replayed); err != nil {
 		return err
 	}
 	if r.Training.Steps == 0 {
-		r.Training.Steps = s.stepsOf(s.c.Epochs)
+		r.Training.Steps = s.stepsOf(s.mixture, s.c.Epochs)
 	}
 	return nil
+}
+
+// mixed deals out packs of examples and, where there is any, replayed text.
+func (s *tuning) mixed(replayed data.Units) (*data.Mixture, error) {
+	var weighted []data.Weighted
+	for i, share := range s.shares() {
+		weighted = append(weighted, data.Weighted{Units: s.sources[i].packs, Weight: s.ours() * share})
+	}
+	if replayed != nil {
+		weighted = append(weighted, data.Weighted{Units: replayed, Weight: s.c.Replay.Ratio})
+	}
+	return data.NewMixture(s.c.MixtureConfig(), weighted...)
 }
 
 // ours is the share of the sequences that are examples; the others are replayed text.
@@ -128,13 +134,18 @@ func (s *tuning) ours() float64 {
 	return 1 - s.c.Replay.Ratio
 }
 
-// stepsOf is how many whole steps show every example so many times.
-func (s *tuning) stepsOf(epochs float64) int {
+// stepsOf is how many whole steps show every example so many times; where sources have shares of their own, on average.
+func (s *tuning) stepsOf(m *data.Mixture, epochs float64) int {
+	steps := epochs * s.epoch()
+	if len(s.sources) == 1 { // to the last pack: the share of replayed text is not quite what was asked for
+		packs := int64(math.Ceil(epochs * float64(s.sources[0].packs.Count())))
+		steps = float64(m.Until(0, packs)) / float64(m.PerStep())
+	}
 	// a step more rather than examples that are never seen
-	return max(1, int(math.Ceil(epochs*s.epoch())))
+	return max(1, int(math.Ceil(steps)))
 }
 
-// epoch is the steps that show every example once.
+// epoch is about the steps that show every example once.
 func (s *tuning) epoch() float64 {
 	packs, perStep := int64(0), s.c.BatchSize*s.c.GradientAccumulationSteps
 	for _, e := range s.sources {
@@ -258,17 +269,13 @@ func (s *tuning) Fill() (recipe.Fill, error) {
 	if s.ours() < 1 || s.c.SequenceLength != s.packed {
 		return s.c.Full()
 	}
-	var weighted []data.Weighted
-	for i, share := range s.shares() {
-		weighted = append(weighted, data.Weighted{Units: s.sources[i].packs, Weight: share})
-	}
-	mixture, err := data.NewMixture(s.c.MixtureConfig(), weighted...)
+	mixture, err := s.mixed(nil)
 	if err != nil {
 		return recipe.Fill{}, err
 	}
 	var batches []data.Batch
 	// Of one epoch, whatever the run's: the others have the same packs in another order.
-	steps, sum := s.stepsOf(1), 0
+	steps, sum := s.stepsOf(mixture, 1), 0
 	size := func(b *data.Batch) int { return b.Rows() + b.Supervised() } // the head computes logits of learned tokens alone
 	for step := 0; step < steps; step += max(1, steps/looked) {
 		for _, b := range mixture.Step(step) {
@@ -338,8 +345,15 @@ func (c *SFT) Plan(ctx context.Context, env recipe.Env) (p *recipe.Planned, err 
 	if err != nil {
 		return nil, err
 	}
-	ours := s.ours()
-	steps := cmp.Or(c.Steps, s.stepsOf(c.Epochs))
+	ours, replayed := s.ours(), data.Units(nil)
+	if ours < 1 {
+		replayed = s.sources[0].packs // whatever the text will be, its turns are the same
+	}
+	mixture, err := s.mixed(replayed)
+	if err != nil {
+		return nil, err
+	}
+	steps := cmp.Or(c.Steps, s.stepsOf(mixture, c.Epochs))
 	if p, err = c.Training.Planned("sft", m, steps, s.packFill()*ours+1-ours, env.Meter); err == nil {
 		p.Notes = c.Notes(steps, s.epoch())
 	}

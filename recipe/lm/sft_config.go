@@ -26,7 +26,7 @@ type SFT struct {
 	LossOn             string     `yaml:"loss_on" doc:"which tokens are learned: answers (the assistant's, or the completion) or all"`
 	TooLong            string     `yaml:"too_long" doc:"examples over sequence_length: cut their end, drop, or error"`
 	Packing            bool       `yaml:"packing" doc:"put several examples into a sequence; they cannot see each other"`
-	Epochs             float64    `yaml:"epochs" doc:"times that each example is seen; counts when steps is 0"`
+	Epochs             float64    `yaml:"epochs" doc:"times that each example is seen, on average where data_weights or data_temperature give shares; counts when steps is 0"`
 	Replay             Replay     `yaml:"replay"`
 	Forgetting         Forgetting `yaml:"forgetting"`
 

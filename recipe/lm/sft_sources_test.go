@@ -149,3 +149,45 @@ func TestCopiesAreHeldOutTogether(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestEpochsWithReplay: epochs are long enough for the last pack of examples, whose share of the turns is rounded.
+func TestEpochsWithReplay(t *testing.T) {
+	from, examples := base(t), recipetest.ExampleFile(t, "completion")
+	for _, args := range []string{"epochs=1", "epochs=3", "epochs=0.5", "epochs=2 data_weights=1"} {
+		args := append(strings.Fields(args), "packing=false", "batch_size=50", "replay.data="+recipetest.TextFolder(t), "replay.ratio=0.998") // 8 turns in 4096 for 8.2
+		config := tinySFT(t, from, examples, filepath.Join(t.TempDir(), "run"), args...)
+		s, r := &tuning{c: config}, &recipe.Run{Training: &config.Training, Folder: recipe.Folder{Dir: t.TempDir()}, Env: recipe.Env{}.WithDefaults()}
+		if err := cmp.Or(config.Validate(), s.OpenData(t.Context(), r)); err != nil {
+			t.Fatal(err)
+		}
+		marks := map[string]bool{}
+		for d := range s.sources[0].train.Documents() {
+			ids := s.marks(s.sources[0].train, d)
+			for i := range ids {
+				ids[i], _ = data.Unmark(ids[i])
+			}
+			marks[fmt.Sprint(ids)] = true
+		}
+		seen := 0 // of the text no sequence is an example
+		for step := range config.Steps {
+			for _, b := range s.mixture.Step(step) {
+				for i := range len(b.Offsets) - 1 {
+					if marks[fmt.Sprint(b.IDs[b.Offsets[i]:b.Offsets[i+1]])] {
+						seen++
+					}
+				}
+			}
+		}
+		want := int(math.Ceil(config.Epochs * float64(s.sources[0].packs.Count())))
+		if most := want + 1; seen < want || seen > most {
+			t.Errorf("%v: %d steps show %d examples, want %d", args, config.Steps, seen, want)
+		}
+		planned, err := config.Plan(t.Context(), recipe.Env{})
+		if err != nil || planned.Steps != config.Steps {
+			t.Errorf("%v: %+v planned, %v, and %d made", args, planned, err, config.Steps)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
