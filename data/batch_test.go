@@ -80,7 +80,7 @@ func TestMarks(t *testing.T) {
 func TestPacksOfOne(t *testing.T) {
 	s, _ := markedStore(t, "abCD", "eF", "ghI", "no")
 	for _, packing := range []bool{false, true} {
-		p, err := NewPacks(s, 7, packing)
+		p, err := NewPacks(s, 7, packing, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,10 +102,10 @@ func TestPacksOfOne(t *testing.T) {
 			t.Errorf("packing %v: %d rows are supervised, want 4", packing, n)
 		}
 	}
-	if _, err := NewPacks(s, 4, false); err != nil {
+	if _, err := NewPacks(s, 4, false, nil); err != nil {
 		t.Errorf("examples of just the length: %v", err)
 	}
-	if _, err := NewPacks(s, 3, false); err == nil || !strings.Contains(err.Error(), "example 1 has 4 tokens, more than sequence_length 3") {
+	if _, err := NewPacks(s, 3, false, nil); err == nil || !strings.Contains(err.Error(), "example 1 has 4 tokens, more than sequence_length 3") {
 		t.Errorf("an example that is too long: %v", err)
 	}
 }

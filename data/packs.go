@@ -40,23 +40,31 @@ type Packs struct {
 	length    int
 	documents []int32 // of all packs, one pack after the other
 	ends      []int32 // of each pack in documents
+	left      []int32 // documents that are in none
+	tokens    int64
 }
 
 // NewPacks puts the examples of store together. With packing it is by best-fit decreasing: from the longest down, each goes to
 // the pack that it fills best (Johnson, 1973; at most 11/9 of the fewest packs possible). Without, each example is its own pack.
-func NewPacks(store *Store, length int, packing bool) (*Packs, error) {
+// Examples that leave names are in none; it may be nil.
+func NewPacks(store *Store, length int, packing bool, leave func(example int64) bool) (*Packs, error) {
 	p := &Packs{store: store, length: length}
 	if store.Documents() > 1<<31-1 {
 		return nil, fmt.Errorf("%d examples are too many to pack", store.Documents())
 	}
-	order := make([]int32, store.Documents())
+	order := make([]int32, 0, store.Documents())
 	sizes := make([]int32, store.Documents())
-	for d := range order {
+	for d := range sizes {
 		from, to := store.Document(int64(d))
 		if to-from > int64(length) {
 			return nil, fmt.Errorf("example %d has %d tokens, more than sequence_length %d", d+1, to-from, length)
 		}
-		order[d], sizes[d] = int32(d), int32(to-from)
+		if leave != nil && leave(int64(d)) {
+			p.left = append(p.left, int32(d))
+			continue
+		}
+		order, sizes[d] = append(order, int32(d)), int32(to-from)
+		p.tokens += to - from
 	}
 	if !packing {
 		p.documents = order
@@ -130,6 +138,20 @@ func (r *rooms) take(n int) (pack, space int) {
 		r.words[w] &^= 1 << (space % 64)
 	}
 	return pack, space
+}
+
+// Examples returns the number of examples in the packs.
+func (p *Packs) Examples() int64 { return int64(len(p.documents)) }
+
+// Tokens returns the number of tokens in the packs.
+func (p *Packs) Tokens() int64 { return p.tokens }
+
+// Fingerprint tells packs apart by the examples that they are made of.
+func (p *Packs) Fingerprint() string {
+	if len(p.left) == 0 {
+		return p.store.Fingerprint()
+	}
+	return fmt.Sprintf("%s, without %d of them, hash %016x", p.store.Fingerprint(), len(p.left), HashMarks(p.left))
 }
 
 // Count returns the number of packs.

@@ -36,7 +36,7 @@ func markedStore(t testing.TB, texts ...string) (*Store, *Stats) {
 
 func TestPacksByHand(t *testing.T) {
 	s, stats := markedStore(t, "abCD", "bad", "eF", "ghI")
-	p, err := NewPacks(s, 7, true)
+	p, err := NewPacks(s, 7, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestPacksByHand(t *testing.T) {
 	if n := stats.Skipped["examples without an answer"]; n != 1 {
 		t.Errorf("%d examples left out, want 1", n)
 	}
-	if _, err := NewPacks(s, 3, true); err == nil {
+	if _, err := NewPacks(s, 3, true, nil); err == nil {
 		t.Error("an example longer than a pack was accepted")
 	}
 }

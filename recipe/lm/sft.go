@@ -237,8 +237,8 @@ func (s *tuning) Info() (map[string]any, string) {
 	sum := func(key string, n int64) { before, _ := values[key].(int64); values[key] = before + n }
 	for _, e := range s.sources {
 		packs += e.packs.Count()
-		sum("train_tokens", e.train.Tokens())
-		sum("train_examples", e.train.Documents())
+		sum("train_tokens", e.packs.Tokens())
+		sum("train_examples", e.packs.Examples())
 		if e.held != nil {
 			sum("held_tokens", e.held.Tokens())
 			sum("held_examples", e.held.Documents())
@@ -255,7 +255,7 @@ func (s *tuning) Info() (map[string]any, string) {
 func (s *tuning) packFill() float64 {
 	tokens, packs := int64(0), int64(0)
 	for _, e := range s.sources {
-		tokens, packs = tokens+e.train.Tokens(), packs+e.packs.Count()
+		tokens, packs = tokens+e.packs.Tokens(), packs+e.packs.Count()
 	}
 	return float64(tokens) / float64(packs*int64(s.c.SequenceLength))
 }

@@ -103,18 +103,39 @@ func (s *tuning) openExamples(ctx context.Context, r *recipe.Run) error {
 // pack puts examples into sequences, held-out ones likewise: packing changes no loss.
 func (s *tuning) pack() (err error) {
 	s.packed = s.c.SequenceLength
+	held := s.heldOfMany()
 	for _, e := range s.sources {
-		if e.packs, err = data.NewPacks(e.train, s.c.SequenceLength, s.c.Packing); err != nil {
+		copies := func(d int64) bool { return held[data.HashMarks(s.marks(e.train, d))] }
+		if held == nil {
+			copies = nil
+		}
+		if e.packs, err = data.NewPacks(e.train, s.c.SequenceLength, s.c.Packing, copies); err != nil {
 			return err
 		}
 		if e.held == nil {
 			continue
 		}
-		if e.heldPacks, err = data.NewPacks(e.held, s.c.SequenceLength, s.c.Packing); err != nil {
+		if e.heldPacks, err = data.NewPacks(e.held, s.c.SequenceLength, s.c.Packing, nil); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// heldOfMany are hashes of the examples that are held out of several sources, of which no other source may learn a copy; nil where there
+// can be none. Each source is split by what is in its examples, so copies are on one side in all of them, but for the one example that is
+// held out of a source of which that would hold out none.
+func (s *tuning) heldOfMany() map[uint64]bool {
+	if len(s.sources) < 2 || len(s.c.ValidationData) > 0 || s.c.ValidationFraction == 0 {
+		return nil
+	}
+	held := map[uint64]bool{}
+	for _, e := range s.sources {
+		for d := range e.held.Documents() {
+			held[data.HashMarks(s.marks(e.held, d))] = true
+		}
+	}
+	return held
 }
 
 // shares are the parts of the sequences that the sources get: by data_weights or by size, each to the power of one over
@@ -163,7 +184,7 @@ func (s *tuning) heldLoss(ctx context.Context, r *recipe.Run, metrics map[string
 func (s *tuning) fingerprint() string {
 	var parts []string
 	for _, e := range s.sources {
-		parts = append(parts, e.train.Fingerprint())
+		parts = append(parts, e.packs.Fingerprint())
 	}
 	return strings.Join(parts, "; ")
 }

@@ -191,3 +191,50 @@ func TestEpochsWithReplay(t *testing.T) {
 		}
 	}
 }
+
+// TestHeldOutOfOneIsNotLearnedFromAnother: a source of which the hash of contents holds nothing out holds one example out all the same,
+// and no other source teaches a copy of it.
+func TestHeldOutOfOneIsNotLearnedFromAnother(t *testing.T) {
+	var many, few strings.Builder
+	for i := range 300 {
+		line := fmt.Sprintf(`{"prompt":"question %d","completion":" answer %d"}`+"\n", i, i)
+		many.WriteString(line)
+		if i%60 == 0 {
+			few.WriteString(strings.Replace(line, "{", `{"id":7,`, 1))
+		}
+	}
+	dir := t.TempDir()
+	all, some := filepath.Join(dir, "all.jsonl"), filepath.Join(dir, "some.jsonl")
+	if err := cmp.Or(os.WriteFile(all, []byte(many.String()), 0o666), os.WriteFile(some, []byte(few.String()), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	config := tinySFT(t, base(t), all+","+some, filepath.Join(dir, "run"), "data_weights=1,1", "steps=1", "validation_fraction=0.001", "packing=false")
+	s, r := &tuning{c: config}, &recipe.Run{Training: &config.Training, Folder: recipe.Folder{Dir: t.TempDir()}, Env: recipe.Env{}.WithDefaults()}
+	if err := cmp.Or(config.Validate(), s.OpenData(t.Context(), r)); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	held := map[string]bool{}
+	for _, e := range s.sources {
+		for d := range e.held.Documents() {
+			var b data.Batch
+			b.AppendMarked(s.marks(e.held, d))
+			held[fmt.Sprint(b.IDs)] = true
+		}
+	}
+	for step := range 300 { // two of each step's four are of the first source
+		for _, b := range s.mixture.Step(step) {
+			for i := range len(b.Offsets) - 1 {
+				if ids := b.IDs[b.Offsets[i]:b.Offsets[i+1]]; held[fmt.Sprint(ids)] {
+					t.Fatalf("step %d learns an example that is held out: %q", step+1, r.Tokenizer.Decode(ids))
+				}
+			}
+		}
+	}
+	if n := s.sources[0].packs.Examples(); len(held) != 2 || n != 298 {
+		t.Errorf("%d different examples are held out and %d of 300 learned", len(held), n)
+	}
+	if !strings.Contains(s.fingerprint(), "without 1 of them") {
+		t.Errorf("the data is known as %s", s.fingerprint())
+	}
+}
