@@ -177,7 +177,11 @@ type manifest struct {
 }
 
 func (c *BuildConfig) manifestPath() string {
-	h := c.identity(fmt.Sprintf("%s %v %d", c.SourceKey, c.Validation, c.ShardBytes))
+	split := ""
+	if c.Content != nil && c.Validation > 0 {
+		split = " by content" // stores of an earlier build, which split by the text whatever Content was, are made again
+	}
+	h := c.identity(fmt.Sprintf("%s %v %d%s", c.SourceKey, c.Validation, c.ShardBytes, split))
 	return filepath.Join(c.Dir, sumName(h)+".json")
 }
 

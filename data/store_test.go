@@ -290,6 +290,7 @@ func TestBuildReusesManifest(t *testing.T) {
 		func(c *BuildConfig) { c.Begin = []int32{endMark} },
 		func(c *BuildConfig) { c.Vocab = 300 },
 		func(c *BuildConfig) { c.Validation = 0.3 },
+		func(c *BuildConfig) { c.Content = bytes.ToLower },
 	} {
 		read := false
 		docs := func(yield func(Document, error) bool) {

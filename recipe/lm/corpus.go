@@ -20,6 +20,15 @@ const (
 	tokenizerName = "tokenizer"
 )
 
+// identity says what a run learns from, for a resume. Runs from before contents were compared whole lack comparedKey, and are told by it that
+// the other contents are no fault of the data.
+func identity(contents string) map[string]string {
+	return map[string]string{"contents of data": contents, comparedKey: "whole (by samples in runs of an earlier hone, which this one cannot go on with)"}
+}
+
+// comparedKey names in a run's identity how its data is compared.
+const comparedKey = "contents are compared"
+
 // Corpus is the text of a run as tokens.
 type Corpus struct {
 	Tokenizer   *tokenizer.Tokenizer

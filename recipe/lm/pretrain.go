@@ -112,7 +112,7 @@ func (p *pretraining) Measures() []string { return []string{"loss", "perplexity"
 
 // Identity is the text as tokens: a file that moved or was cut into others goes on, one that changed does not.
 func (p *pretraining) Identity() map[string]string {
-	return map[string]string{"contents of data": p.corpus.Train.Fingerprint()}
+	return identity(p.corpus.Train.Fingerprint())
 }
 
 // Info tells how much text there is, and what counts of tokens and of pairs of tokens predict of it.

@@ -214,7 +214,7 @@ func (s *tuning) Ignores(key string) bool {
 
 // Identity is the examples and texts as tokens, and the order in which sources alternate.
 func (s *tuning) Identity() map[string]string {
-	id := map[string]string{"contents of data": s.fingerprint()}
+	id := identity(s.fingerprint())
 	if s.replay != nil {
 		id["contents of replay.data"] = s.replay.Train.Fingerprint()
 	}
