@@ -22,7 +22,7 @@ func (r *Run) saveResult(out train.Outcome) (err error) {
 	best := r.Loop.Checkpoints.Path(out.BestStep)
 	if r.keepsBest(out) {
 		if err := r.Loop.Checkpoints.Verify(out.BestStep, r.Trained.Weights()); err != nil {
-			return fmt.Errorf("take the weights of the best evaluation: %w", err)
+			return fmt.Errorf("take the weights of the best evaluation: %w; put a copy in its place, or take those of the last step by resume=true early_stopping.metric=", err)
 		}
 		weights, err := safetensors.Open(filepath.Join(best, r.Trained.Weights()))
 		if err != nil {

@@ -346,20 +346,24 @@ func (c *Checkpoints) Verify(step int, names ...string) error {
 			return err
 		}
 		if want, ok := m.Sums[name]; ok && sum != want {
-			return fmt.Errorf("checkpoint %s is damaged, its %s is not as it was written; put a copy in its place, or remove the folder, %s",
-				dir, name, c.without(step))
+			return fmt.Errorf("checkpoint %s is damaged, its %s is not as it was written", dir, name)
 		}
 	}
 	return nil
 }
 
-// without says what a run would go on from if the checkpoint of step were not there.
-func (c *Checkpoints) without(step int) string {
-	others := slices.DeleteFunc(completeSteps(c.Dir), func(s int) bool { return s == step })
-	if len(others) == 0 {
-		return "the only one, and begin again"
+// verify is Verify of the checkpoint to resume from; its error says what is left without it.
+func (c *Checkpoints) verify(step int, names ...string) error {
+	err := c.Verify(step, names...)
+	if err == nil {
+		return nil
 	}
-	return fmt.Sprintf("and resume=true goes on from step %d", others[len(others)-1])
+	others := slices.DeleteFunc(completeSteps(c.Dir), func(s int) bool { return s == step })
+	then := "the only one, and begin again"
+	if len(others) > 0 {
+		then = fmt.Sprintf("and resume=true goes on from step %d", others[len(others)-1])
+	}
+	return fmt.Errorf("resume: %w; put a copy in its place, or remove the folder, %s", err, then)
 }
 
 // Clean removes what a crash left: unfinished checkpoints. It returns their number.

@@ -57,8 +57,8 @@ func (l *Loop) Resume(step int, mayDiffer func(key string) bool) error {
 	if err := l.Checkpoints.Match(step, mayDiffer); err != nil {
 		return err
 	}
-	if err := l.Checkpoints.Verify(step); err != nil {
-		return fmt.Errorf("resume: %w", err)
+	if err := l.Checkpoints.verify(step); err != nil {
+		return err
 	}
 	dir := l.Checkpoints.Path(step)
 	var state State
@@ -78,8 +78,8 @@ func (l *Loop) Resume(step int, mayDiffer func(key string) bool) error {
 // Match refuses the checkpoint of step where its recipe differs from Recipe in a key that mayDiffer does not allow.
 func (c *Checkpoints) Match(step int, mayDiffer func(key string) bool) error {
 	const most = 8 // a run of another stage differs in all of its own keys
-	if err := c.Verify(step, recipeFile); err != nil {
-		return fmt.Errorf("resume: %w", err)
+	if err := c.verify(step, recipeFile); err != nil {
+		return err
 	}
 	dir := c.Path(step)
 	var recipe map[string]string

@@ -206,8 +206,8 @@ func TestPretrainRefuses(t *testing.T) {
 // TestPretrainEarlyStopping: the model is that of the best evaluation.
 func TestPretrainEarlyStopping(t *testing.T) {
 	text, out := recipetest.TextFolder(t), t.TempDir()
-	sum, _ := mustRun(t, tiny(t, text, out, "steps=60", "eval.every=5", "early_stopping.metric=loss", "early_stopping.patience=1",
-		"early_stopping.min_delta=0.5", "optimizer.learning_rate=0.003", "checkpoint.keep_last=1"))
+	args := []string{"steps=60", "eval.every=5", "early_stopping.patience=1", "early_stopping.min_delta=0.5", "optimizer.learning_rate=0.003", "checkpoint.keep_last=1"}
+	sum, _ := mustRun(t, tiny(t, text, out, append(args, "early_stopping.metric=loss")...))
 	if !sum.StoppedEarly || sum.BestStep == 0 || sum.BestStep == sum.Steps {
 		t.Fatalf("summary %+v", sum)
 	}
@@ -228,6 +228,20 @@ func TestPretrainEarlyStopping(t *testing.T) {
 		if !slices.Equal(x, y) {
 			t.Errorf("%s is not that of step %d", a.Params[i].Name, sum.BestStep)
 		}
+	}
+	// weights that are not those of the best evaluation are no result
+	path := filepath.Join(out, best, "model.safetensors")
+	weights := recipetest.Read(t, path)
+	weights[len(weights)/2] ^= 1
+	if err := os.WriteFile(path, weights, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = runTiny(t, tiny(t, text, out, append(args, "resume=true", "early_stopping.metric=loss")...))
+	if err == nil || !strings.Contains(err.Error(), "its model.safetensors is not as it was written; put a copy in its place, or take those of the last step by") {
+		t.Errorf("damaged weights of the best evaluation: %v", err)
+	}
+	if again, _ := mustRun(t, tiny(t, text, out, append(args, "resume=true", "early_stopping.metric=")...)); again.Steps < sum.Steps {
+		t.Errorf("without them the run ends at step %d", again.Steps)
 	}
 }
 
