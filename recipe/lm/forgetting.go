@@ -66,7 +66,7 @@ func (s *tuning) BeforeTraining(ctx context.Context, r *recipe.Run) error {
 		s.c.Eval.MaxTokens, s.c.DType, s.c.Model)
 	path := r.Folder.Path(forgettingName)
 	text, err := os.ReadFile(path)
-	if s.c.Resume && err == nil && json.Unmarshal(text, &s.base) == nil && s.base.Key == key {
+	if s.c.Resume && r.Folder.Step() > 0 && err == nil && json.Unmarshal(text, &s.base) == nil && s.base.Key == key {
 		return nil
 	}
 	loss, err := s.generalLoss(ctx, r)

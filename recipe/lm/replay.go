@@ -40,10 +40,10 @@ const selfName = "replay"
 const selfBatch = 16
 
 // selfText has the base write text of its own, from its begin token on at temperature 1, and keeps it in the
-// run's folder, where a resumed run finds it.
+// run's folder, where a run that goes on from a checkpoint finds it; without one the text may be another base's.
 func (s *tuning) selfText(ctx context.Context, r *recipe.Run) (path string, err error) {
 	path = r.Folder.Path(filepath.Join(selfName, "self.jsonl"))
-	if _, err := os.Stat(path); err == nil && s.c.Resume {
+	if _, err := os.Stat(path); err == nil && s.c.Resume && r.Folder.Step() > 0 {
 		return path, nil
 	}
 	start := r.Tokenizer.Start()

@@ -2,8 +2,10 @@ package lm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -76,6 +78,17 @@ func TestSelfReplay(t *testing.T) {
 	}
 	if m := evaluations(events); m[0]["forgetting"] == 0 {
 		t.Errorf("there is no forgetting meter on the base's own text: %v", m)
+	}
+	begun := filepath.Join(t.TempDir(), "begun") // by another base, and killed before its first checkpoint
+	other := []byte(`{"text":"of another base"}` + "\n")
+	if err := cmp.Or(os.MkdirAll(filepath.Join(begun, selfName), 0o777), os.WriteFile(filepath.Join(begun, selfName, "self.jsonl"), other, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := tune(t, tinySFT(t, from, examples, begun, append(args, "steps=1", "resume=true")...)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(recipetest.Read(t, begun, "replay/self.jsonl"), recipetest.Read(t, whole, "replay/self.jsonl")) {
+		t.Error("a run without a checkpoint replays what stood in its folder")
 	}
 	_, _, err := tune(t, tinySFT(t, from, examples, filepath.Join(t.TempDir(), "both"), append(args, "replay.data=x")...))
 	if err == nil || !strings.Contains(err.Error(), "leave one out") {
