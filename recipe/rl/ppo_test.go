@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"hone/device"
 	"hone/device/cpu"
 	"hone/model"
@@ -196,6 +198,16 @@ func TestPPOInterrupt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	iterations := func(out string) (list []*train.RolloutEvent) {
+		events, err := train.ReadMetrics(filepath.Join(out, "metrics.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range rolloutEvents(events) {
+			list = append(list, timeless(e))
+		}
+		return list
+	}
 	cut := 0
 	for left := 20; left < 130; left += 15 { // looks at the context come with every micro-batch and every token
 		out := filepath.Join(t.TempDir(), "cut")
@@ -217,6 +229,9 @@ func TestPPOInterrupt(t *testing.T) {
 			if !bytes.Equal(recipetest.Read(t, whole.Out, "checkpoints", "step-12", file), recipetest.Read(t, again.Out, "checkpoints", "step-12", file)) {
 				t.Errorf("a run that was interrupted after step %d gives another %s", sum.Steps, file)
 			}
+		}
+		if diff := cmp.Diff(iterations(whole.Out), iterations(out)); diff != "" {
+			t.Errorf("a run that was interrupted after step %d tells other iterations: %s", sum.Steps, diff)
 		}
 	}
 	if cut < 3 {

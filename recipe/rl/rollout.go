@@ -104,6 +104,9 @@ type rollingState struct {
 	ApproxKL  average        `json:"far"`     // approximate KL of the last update
 	Entropy   average        `json:"entropy"` // over the updates of the iteration
 	Watch     watch          `json:"watch"`
+	// Told is the event of Answers but for its times. It stands before a step that is not made yet, so a run that is stopped
+	// there and goes on has lost it from its metrics, and tells it again.
+	Told *train.RolloutEvent `json:"told,omitempty"`
 }
 
 // average is a mean on its way: a sum and a count.
@@ -302,6 +305,10 @@ func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
 	iteration, update := step/per, step%per
 	if s.state.Answers == nil || s.state.Iteration != iteration {
 		if err := s.collect(ctx, iteration, step); err != nil {
+			return nil, err
+		}
+	} else if told := s.state.Told; update == 0 && told != nil {
+		if err := s.tell(*told); err != nil {
 			return nil, err
 		}
 	} else if s.c.TargetKL > 0 && s.state.ApproxKL.mean() > s.c.TargetKL {

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"hone/data"
 	"hone/device"
@@ -52,7 +54,15 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	s.state.ApproxKL, s.state.Entropy = average{}, average{}
 	s.last = finite(metrics)
 	event := train.RolloutEvent{Step: step + 1, Iteration: iteration + 1, Metrics: s.last, Took: clock.Since(begin).Seconds()}
+	s.state.Told = timeless(event)
 	return errors.Join(s.tell(event), s.diagnose(stop))
+}
+
+// timeless is the event without what depends on the clock, since checkpoints of equal runs are equal.
+func timeless(e train.RolloutEvent) *train.RolloutEvent {
+	e.Took, e.Metrics = 0, maps.Clone(e.Metrics)
+	maps.DeleteFunc(e.Metrics, func(name string, _ float64) bool { return strings.HasPrefix(name, "time/") })
+	return &e
 }
 
 // asked are the prompts of an iteration. They are drawn without replacement until all were asked, then anew: a function of (seed, iteration), so
