@@ -1,11 +1,11 @@
 package preference
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +14,7 @@ import (
 	"hone/device/cpu"
 	"hone/model"
 	"hone/recipe"
+	"hone/recipe/recipetest"
 	"hone/tensor"
 	"hone/train"
 )
@@ -86,7 +87,7 @@ func TestMismatchedAnswersFit(t *testing.T) {
 	}
 }
 
-// TestReferenceOfOtherRecords is not taken, though it has as many values.
+// TestReferenceOfOtherRecords is not taken, though it has as many values, nor is one that is damaged: both are computed again.
 func TestReferenceOfOtherRecords(t *testing.T) {
 	path, lists := filepath.Join(t.TempDir(), referenceName), map[string][]judged{"items": {verdict(1, 2)}}
 	lists["items"][0].ref = []float32{-3}
@@ -94,11 +95,23 @@ func TestReferenceOfOtherRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	lists["items"][0].ref = nil
-	if err := readReference(path, "others", lists); !errors.Is(err, os.ErrNotExist) || lists["items"][0].ref != nil {
-		t.Errorf("a reference of other records gives %v, %v", lists["items"][0].ref, err)
+	if readReference(path, "others", lists) || lists["items"][0].ref != nil {
+		t.Errorf("a reference of other records gives %v", lists["items"][0].ref)
 	}
-	if err := readReference(path, "these", lists); err != nil || lists["items"][0].ref[0] != -3 {
-		t.Errorf("%v, %v", lists["items"][0].ref, err)
+	if !readReference(path, "these", lists) || lists["items"][0].ref[0] != -3 {
+		t.Errorf("%v", lists["items"][0].ref)
+	}
+	lists["items"][0].ref = nil
+	whole := recipetest.Read(t, path)
+	turned := slices.Clone(whole)
+	turned[len(turned)-1] ^= 1
+	for what, text := range map[string][]byte{"with a bit turned": turned, "cut short": whole[:len(whole)-1], "empty": nil} {
+		if err := os.WriteFile(path, text, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if readReference(path, "these", lists) || lists["items"][0].ref != nil {
+			t.Errorf("a file %s gives %v", what, lists["items"][0].ref)
+		}
 	}
 }
 

@@ -2,11 +2,12 @@ package preference
 
 import (
 	"context"
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
+
+	"github.com/zeebo/xxh3"
 
 	"hone/model"
 	"hone/recipe"
@@ -31,10 +32,8 @@ func reference(ctx context.Context, r *recipe.Run, fingerprint string, lists map
 		return nil
 	}
 	path := r.Folder.Path(referenceName)
-	if r.Training.Resume && r.Loop.Checkpoints.Newest() > 0 {
-		if err := readReference(path, fingerprint, lists); !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
+	if r.Training.Resume && r.Loop.Checkpoints.Newest() > 0 && readReference(path, fingerprint, lists) {
+		return nil
 	}
 	// Beforehand for all records: a second model, or a pass with the adapter off, in every step would cost a
 	// third of each.
@@ -84,16 +83,17 @@ func computeReference(ctx context.Context, r *recipe.Run, lists map[string][]jud
 // many records for a tensor each.
 func writeReference(path, fingerprint string, lists map[string][]judged) error {
 	var plan []safetensors.Info
-	flat := map[string][]float32{}
+	flat, sum := map[string][]float32{}, xxh3.New()
 	for _, name := range slices.Sorted(maps.Keys(lists)) {
 		for i := range lists[name] {
 			flat[name] = append(flat[name], lists[name][i].ref...)
 		}
 		if n := len(flat[name]); n > 0 {
 			plan = append(plan, safetensors.Info{Name: name, DType: safetensors.F32, Shape: []int{n}})
+			hashValues(sum, flat[name])
 		}
 	}
-	w, err := safetensors.Create(path, plan, map[string]string{"records": fingerprint})
+	w, err := safetensors.Create(path, plan, map[string]string{"records": fingerprint, "sum": fmt.Sprintf("%016x", sum.Sum64())})
 	if err != nil {
 		return err
 	}
@@ -106,37 +106,50 @@ func writeReference(path, fingerprint string, lists map[string][]judged) error {
 	return w.Commit()
 }
 
-// readReference fills the items; the error is os.ErrNotExist where there is no file for these records.
-func readReference(path, fingerprint string, lists map[string][]judged) error {
+// hashValues adds the bits of values to a hash.
+func hashValues(h *xxh3.Hasher, values []float32) {
+	if err := binary.Write(h, binary.LittleEndian, values); err != nil {
+		panic(err) // a hash takes every write
+	}
+}
+
+// readReference fills the items and reports whether that was possible. A file that is not there, of other records or damaged costs
+// no more than the passes that computed it.
+func readReference(path, fingerprint string, lists map[string][]judged) bool {
 	a, err := safetensors.Open(path)
 	if err != nil {
-		return err
+		return false
 	}
 	defer a.Close()
-	if a.Metadata()["records"] != fingerprint {
-		return os.ErrNotExist
-	}
-	for name, list := range lists {
-		if len(list) == 0 {
+	values, sum := map[string][]float32{}, xxh3.New()
+	for _, name := range slices.Sorted(maps.Keys(lists)) {
+		want := 0
+		for i := range lists[name] {
+			want += len(lists[name][i].answers)
+		}
+		if want == 0 {
 			continue
 		}
 		t, ok := a.Tensor(name)
 		if !ok {
-			return os.ErrNotExist
+			return false
 		}
-		v, err := t.Float32()
-		if err != nil {
-			return err
+		if values[name], err = t.Float32(); err != nil || len(values[name]) != want {
+			return false
 		}
+		hashValues(sum, values[name])
+	}
+	if m := a.Metadata(); m["records"] != fingerprint || m["sum"] != fmt.Sprintf("%016x", sum.Sum64()) {
+		return false
+	}
+	for name, list := range lists {
+		v := values[name]
 		for i := range list {
 			n := len(list[i].answers)
-			if len(v) < n {
-				return os.ErrNotExist
-			}
 			list[i].ref, v = v[:n:n], v[n:]
 		}
 	}
-	return nil
+	return true
 }
 
 // AnswerLogProbs are the log-probabilities of the supervised tokens of sequences of marked tokens (see
