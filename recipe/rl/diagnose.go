@@ -98,7 +98,7 @@ func (w *watch) see(d *Diagnosis, o observation) *finding {
 }
 
 // diagnose ends the run at a finding, or tells of it once.
-func (s *rolling) diagnose(f *finding) error {
+func (s *rolling) diagnose(step int, f *finding) error {
 	if f == nil {
 		return nil
 	}
@@ -110,5 +110,15 @@ func (s *rolling) diagnose(f *finding) error {
 		return nil
 	}
 	s.state.Watch.Told = append(s.state.Watch.Told, f.rule)
-	return s.r.Say("warning: " + text)
+	s.state.Warning = "warning: " + text
+	return s.warn(step, s.state.Warning)
+}
+
+// warn says something about the answers that the step after so many learns from, if there is anything to say. It is an event of that
+// step, as theirs is: of the step before, a run that goes on from there would have it twice.
+func (s *rolling) warn(step int, text string) error {
+	if text == "" {
+		return nil
+	}
+	return s.tell(train.MessageEvent{Step: step + 1, Text: text})
 }

@@ -368,16 +368,16 @@ func TestFindingsEndOrWarn(t *testing.T) {
 	s := &rolling{c: &c, r: &recipe.Run{Metrics: m, Loop: &train.Loop{}}}
 	c.Diagnosis.On = "stop"
 	stop := (*train.Stop)(nil)
-	if err := s.diagnose(&finding{"KL exploding", "why"}); !errors.As(err, &stop) || stop.Reason != "KL exploding: why" {
+	if err := s.diagnose(4, &finding{"KL exploding", "why"}); !errors.As(err, &stop) || stop.Reason != "KL exploding: why" {
 		t.Errorf("stop: %v", err)
 	}
 	c.Diagnosis.On = "warn"
 	for _, rule := range []string{"a", "b", "a", "b"} {
-		if err := s.diagnose(&finding{rule, "why"}); err != nil {
+		if err := s.diagnose(4, &finding{rule, "why"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.diagnose(nil); err != nil || !slices.Equal(said, []string{"warning: a: why", "warning: b: why"}) || !slices.Equal(s.state.Watch.Told, []string{"a", "b"}) {
+	if err := s.diagnose(4, nil); err != nil || !slices.Equal(said, []string{"warning: a: why", "warning: b: why"}) || !slices.Equal(s.state.Watch.Told, []string{"a", "b"}) {
 		t.Errorf("%v, said %q, remembered %q", err, said, s.state.Watch.Told)
 	}
 }

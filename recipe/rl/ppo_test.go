@@ -193,10 +193,26 @@ func TestPPOResume(t *testing.T) {
 // TestPPOInterrupt: cancelled in the middle of an update and gone on, a run gives the same weights bit for bit.
 func TestPPOInterrupt(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
-	args := []string{"steps=12", "target_kl=0.00002", "batch_size=1"}
+	args := []string{"steps=12", "target_kl=0.00002", "batch_size=1", "diagnosis.on=warn", "diagnosis.min_iterations=3", "diagnosis.entropy_ratio=1.5"}
 	whole, _, err := recipetest.Start(t, tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "whole"), args...), 1)
 	if err != nil {
 		t.Fatal(err)
+	}
+	warnings := func(out string) (list []train.MessageEvent) {
+		events, err := train.ReadMetrics(filepath.Join(out, "metrics.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if m, ok := e.(train.MessageEvent); ok && strings.HasPrefix(m.Text, "warning: ") {
+				list = append(list, m)
+			}
+		}
+		return list
+	}
+	// of the step that learns from what is warned of: a run that is killed before it and goes on warns again
+	if w := warnings(whole.Out); len(w) != 1 || w[0].Step != 9 {
+		t.Errorf("warned of %v, want once at step 9", w)
 	}
 	iterations := func(out string) (list []*train.RolloutEvent) {
 		events, err := train.ReadMetrics(filepath.Join(out, "metrics.jsonl"))
@@ -232,6 +248,9 @@ func TestPPOInterrupt(t *testing.T) {
 		}
 		if diff := cmp.Diff(iterations(whole.Out), iterations(out)); diff != "" {
 			t.Errorf("a run that was interrupted after step %d tells other iterations: %s", sum.Steps, diff)
+		}
+		if diff := cmp.Diff(warnings(whole.Out), warnings(out)); diff != "" {
+			t.Errorf("a run that was interrupted after step %d warns otherwise: %s", sum.Steps, diff)
 		}
 	}
 	if cut < 3 {

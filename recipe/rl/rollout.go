@@ -26,6 +26,7 @@ package rl
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -104,9 +105,10 @@ type rollingState struct {
 	ApproxKL  average        `json:"far"`     // approximate KL of the last update
 	Entropy   average        `json:"entropy"` // over the updates of the iteration
 	Watch     watch          `json:"watch"`
-	// Told is the event of Answers but for its times. It stands before a step that is not made yet, so a run that is stopped
-	// there and goes on has lost it from its metrics, and tells it again.
-	Told *train.RolloutEvent `json:"told,omitempty"`
+	// Told is the event of Answers but for its times, and Warning what was said about them. They belong to a step that is not made
+	// yet, so a run that is stopped before it and goes on has lost them from its metrics, and tells them again.
+	Told    *train.RolloutEvent `json:"told,omitempty"`
+	Warning string              `json:"warning,omitempty"`
 }
 
 // average is a mean on its way: a sum and a count.
@@ -308,7 +310,7 @@ func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
 			return nil, err
 		}
 	} else if told := s.state.Told; update == 0 && told != nil {
-		if err := s.tell(*told); err != nil {
+		if err := errors.Join(s.tell(*told), s.warn(step, s.state.Warning)); err != nil {
 			return nil, err
 		}
 	} else if s.c.TargetKL > 0 && s.state.ApproxKL.mean() > s.c.TargetKL {

@@ -51,11 +51,11 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	metrics["time/rollout"], metrics["time/scoring"] = wrote, scored
 	stop := s.state.Watch.see(&s.c.Diagnosis, s.observe(answers)) // first, because it reads the entropy that the next line clears
 	s.state.Iteration, s.state.Answers, s.state.Stopped = iteration, answers, false
-	s.state.ApproxKL, s.state.Entropy = average{}, average{}
+	s.state.ApproxKL, s.state.Entropy, s.state.Warning = average{}, average{}, ""
 	s.last = finite(metrics)
 	event := train.RolloutEvent{Step: step + 1, Iteration: iteration + 1, Metrics: s.last, Took: clock.Since(begin).Seconds()}
 	s.state.Told = timeless(event)
-	return errors.Join(s.tell(event), s.diagnose(stop))
+	return errors.Join(s.tell(event), s.diagnose(step, stop))
 }
 
 // timeless is the event without what depends on the clock, since checkpoints of equal runs are equal.
