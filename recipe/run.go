@@ -234,6 +234,8 @@ func (r *Run) planMemory(ctx context.Context) error {
 			r.planned, r.stepTime = r.foreseen.Memory, r.foreseen.StepSeconds
 		} else if r.Training.Memory != "" {
 			return r.unplanned
+		} else if ctx.Err() != nil {
+			r.unplanned = nil // the run is interrupted, and says so
 		}
 	}
 	return nil
