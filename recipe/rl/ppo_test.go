@@ -190,6 +190,26 @@ func TestPPOResume(t *testing.T) {
 	}
 }
 
+// recorded are the events of a kind in the metrics.jsonl of a run.
+func recorded[E train.Event](t testing.TB, run string) (list []E) {
+	t.Helper()
+	for text := range bytes.Lines(recipetest.Read(t, run, "metrics.jsonl")) {
+		var kind struct{ Event string }
+		var e E
+		if err := json.Unmarshal(text, &kind); err != nil {
+			t.Fatal(err)
+		}
+		if kind.Event != e.Kind() {
+			continue
+		}
+		if err := json.Unmarshal(text, &e); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
 // TestPPOInterrupt: cancelled in the middle of an update and gone on, a run gives the same weights bit for bit.
 func TestPPOInterrupt(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
@@ -199,12 +219,8 @@ func TestPPOInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	warnings := func(out string) (list []train.MessageEvent) {
-		events, err := train.ReadMetrics(filepath.Join(out, "metrics.jsonl"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range events {
-			if m, ok := e.(train.MessageEvent); ok && strings.HasPrefix(m.Text, "warning: ") {
+		for _, m := range recorded[train.MessageEvent](t, out) {
+			if strings.HasPrefix(m.Text, "warning: ") {
 				list = append(list, m)
 			}
 		}
@@ -215,11 +231,7 @@ func TestPPOInterrupt(t *testing.T) {
 		t.Errorf("warned of %v, want once at step 9", w)
 	}
 	iterations := func(out string) (list []*train.RolloutEvent) {
-		events, err := train.ReadMetrics(filepath.Join(out, "metrics.jsonl"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range rolloutEvents(events) {
+		for _, e := range recorded[train.RolloutEvent](t, out) {
 			list = append(list, timeless(e))
 		}
 		return list
