@@ -37,9 +37,10 @@ func TestInBrowser(t *testing.T) {
 	store := openStore(t)
 	long := strings.Repeat("line\n", 200)
 	var pairs []Pair
-	for _, text := range []string{"```\n\ttab\n    four\n```\n", "1\n", "2\n"} {
+	for _, text := range []string{"```\n\ttab\n    four\n```\n", "1\n"} {
 		pairs = append(pairs, Pair{Prompt: prompt(text), Answers: [2]Answer{{Text: text + "a\n" + long}, {Text: text + "b\n" + long}}})
 	}
+	pairs = append(pairs, Pair{Prompt: prompt("2\n"), Answers: [2]Answer{{Text: "\u200b\u2060"}, {Text: "\u00ad\U000e0041"}}})
 	if _, err := store.AddPairs(t.Context(), pairs); err != nil {
 		t.Fatal(err)
 	}

@@ -46,9 +46,17 @@ function words(content) {
   return JSON.stringify(content);
 }
 
+// invisible names the characters of a text that would look blank; nothing of any other text, where they may belong, as in emoji.
+function invisible(text) {
+  if (!/^[\p{Cc}\p{Cf}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]*$/u.test(text)) return "";
+  const all = Array.from(text, (c) => "U+" + c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0"));
+  return all.length ? `(invisible: ${all.slice(0, 40).join(" ")}${all.length > 40 ? ` … ${all.length} characters` : ""})` : "(empty)";
+}
+
 function showText(id, text) {
-  fill($(id), text.trim() ? text : "(empty)");
-  $(id).className = text.trim() ? "text" : "text empty";
+  const blank = invisible(text);
+  fill($(id), blank || text);
+  $(id).className = blank ? "text empty" : "text";
   $(id).parentElement.scrollTop = 0;
 }
 

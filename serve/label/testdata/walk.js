@@ -53,6 +53,8 @@
     check(document.activeElement !== $("comment"), "Enter stays in the comment");
 
     await judgeLeft();
+    const sides = [$("left").textContent, $("right").textContent].sort().join(" ");
+    check(sides === "(invisible: U+00AD U+E0041) (invisible: U+200B U+2060)", "answers of invisible characters are shown as " + sides);
     await judgeLeft();
     check(!$("wait").hidden, "after the last pair the page does not wait");
     $("who").click();
