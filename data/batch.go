@@ -40,11 +40,15 @@ func (b *Batch) Supervised() int {
 	return n
 }
 
-// LastRows lists the rows of the sequences' last tokens.
-func (b *Batch) LastRows() []int32 {
+// LastRows lists the rows of the sequences' last tokens that are not pad; -1 is no token. Of a sequence that is nothing else it is the first.
+func (b *Batch) LastRows(pad int32) []int32 {
 	rows := make([]int32, len(b.Offsets)-1)
 	for s := range rows {
-		rows[s] = b.Offsets[s+1] - 1
+		row := b.Offsets[s+1] - 1
+		for b.IDs[row] == pad && row > b.Offsets[s] {
+			row--
+		}
+		rows[s] = row
 	}
 	return rows
 }

@@ -36,8 +36,10 @@ func TestBatchByHand(t *testing.T) {
 	if !slices.Equal(rows, []int32{0, 1, 3}) || !slices.Equal(targets, []int32{'B', 'C', 'E'}) || !slices.Equal(owner, []int32{0, 0, 1}) {
 		t.Errorf("supervised are the rows %v with the targets %v of the sequences %v", rows, targets, owner)
 	}
-	if last := b.LastRows(); !slices.Equal(last, []int32{2, 4, 5}) {
-		t.Errorf("the last rows are %v", last)
+	for pad, want := range map[int32][]int32{-1: {2, 4, 5}, 'C': {1, 4, 5}, 'B': {2, 4, 5}, 'E': {2, 3, 5}, 'x': {2, 4, 5}} {
+		if last := b.LastRows(pad); !slices.Equal(last, want) {
+			t.Errorf("the last rows that are not %d are %v, want %v", pad, last, want)
+		}
 	}
 	b.Tokens = 9
 	if got := b.String(); got != "6 rows in 3 sequences, 3 of 9 supervised" {

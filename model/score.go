@@ -73,8 +73,21 @@ func (h *ScoreHead) Params() []nn.Named {
 type Scorer struct {
 	*Model
 	Score  *ScoreHead
-	Fresh  bool // the checkpoint had no head
-	shared bool // the model below the head is another's, who frees it
+	Pad    int32 // texts are scored at their last token that is not this one; -1: at their last one
+	Fresh  bool  // the checkpoint had no head
+	shared bool  // the model below the head is another's, who frees it
+}
+
+// padOf is the pad_token_id of a configuration, which is a part of transformers' sequence classification: it reads the score at the last
+// token that is another, and TRL, which makes the end token the pad of models without one, so trains them. Value heads know of none.
+func padOf(config []byte, layout Layout) int32 {
+	var c struct {
+		Pad *int32 `json:"pad_token_id"`
+	}
+	if err := json.Unmarshal(config, &c); err != nil || c.Pad == nil || layout != ScoreLayout {
+		return -1
+	}
+	return *c.Pad
 }
 
 // ScorerOptions say how a model with a scalar head is opened.
@@ -133,7 +146,7 @@ func openScorer(dir string, config []byte, dev device.Device, dtype device.DType
 		return nil, err
 	}
 	o.Packed.mark(m.Model)
-	s := &Scorer{Model: m, Score: NewScoreHead(m.Shape().Hidden, o.Layout), Fresh: !ok}
+	s := &Scorer{Model: m, Score: NewScoreHead(m.Shape().Hidden, o.Layout), Pad: padOf(m.Config, o.Layout), Fresh: !ok}
 	if err := m.load(weights, dtype, "lm_head.weight", "embed_out.weight"); err != nil { // the output layer of a language model
 		m.Free()
 		return nil, err
@@ -163,7 +176,7 @@ func (m *Model) Scored(dtype device.DType, o ScorerOptions) *Scorer {
 	if v, ok := m.Model.(*nn.Virtual); ok {
 		own.Model = v.Model
 	}
-	s := &Scorer{Model: &own, Score: NewScoreHead(own.Shape().Hidden, o.Layout), Fresh: true, shared: true}
+	s := &Scorer{Model: &own, Score: NewScoreHead(own.Shape().Hidden, o.Layout), Pad: padOf(m.Config, o.Layout), Fresh: true, shared: true}
 	nn.Initialize(s.Score.Params(), m.dev, dtype, o.Seed)
 	own.Params = slices.Concat(m.Params, s.Score.Params())
 	return s

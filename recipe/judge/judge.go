@@ -158,7 +158,7 @@ func (j *Judge) Score(ctx context.Context, texts []Text) ([]float64, error) {
 	return j.ScoreTokens(ctx, sequences)
 }
 
-// ScoreTokens returns the score of each sequence of at least one token of the model's own tokenizer, at its last token.
+// ScoreTokens returns the score of each sequence of at least one token of the model's own tokenizer, at its last token but for the model's Pad.
 func (j *Judge) ScoreTokens(ctx context.Context, sequences [][]int32) ([]float64, error) {
 	if j.Shared {
 		j.Adapter.Enable(true)
@@ -177,7 +177,7 @@ func (j *Judge) ScoreTokens(ctx context.Context, sequences [][]int32) ([]float64
 		}
 		err := train.Infer(ctx, j.tape, func() error {
 			in := nn.NewInput(j.tape, b.IDs, b.Positions, b.Offsets)
-			scores = append(scores, tensor.Values(j.Scores(in, b.LastRows()))...)
+			scores = append(scores, tensor.Values(j.Scores(in, b.LastRows(j.Pad)))...)
 			return nil
 		})
 		if err != nil {

@@ -72,6 +72,44 @@ func TestAdapterScores(t *testing.T) {
 	}
 }
 
+// TestPadIsNotScored: the golden scores are those of padded sequences, so that pads behind a sequence change nothing, be they the pads of a batch
+// or, as in models that TRL gave the end token as pad, the end of the text. Without a pad_token_id each token counts.
+func TestPadIsNotScored(t *testing.T) {
+	golden := filepath.Join("..", "..", "testdata", "golden", "score", "llama") // its pad_token_id is 0
+	var want struct {
+		Sequences [][]int32
+		Scores    []float64
+	}
+	if err := json.Unmarshal(recipetest.Read(t, golden, "scores.json"), &want); err != nil {
+		t.Fatal(err)
+	}
+	dev := cpu.New(cpu.Options{Threads: 2})
+	defer dev.Close()
+	scorer, err := OpenScorer(golden, dev, device.F32, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &Judge{Scorer: scorer, tape: tensor.NewTape(dev, device.F32)}
+	defer j.Free()
+	for i := range want.Sequences {
+		want.Sequences[i] = append(want.Sequences[i], 0, 0)
+	}
+	padded, err := j.ScoreTokens(context.Background(), want.Sequences)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Pad = -1
+	bare, err := j.ScoreTokens(context.Background(), want.Sequences)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, score := range want.Scores {
+		if math.Abs(padded[i]-score) > 1e-5 || math.Abs(bare[i]-score) < 1e-3 {
+			t.Errorf("with pads behind it sequence %d scores %v, without a pad token %v; transformers gives %v", i, padded[i], bare[i], score)
+		}
+	}
+}
+
 // letters is a judge without a model that reads bytes, with marks around what it reads.
 func letters(t *testing.T, template, bos string) *Judge {
 	t.Helper()

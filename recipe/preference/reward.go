@@ -120,7 +120,7 @@ func (s *rewarding) SetLoop(r *recipe.Run) error {
 // objective is the loss of pairs, whose sequences stand in the order chosen, rejected, chosen, …
 func (s *rewarding) objective(t *tensor.Tape, b data.Batch, in recipe.Inputs) *tensor.Tensor {
 	d := b.Extra.(*dealt)
-	scores := s.scorer.Scores(in.Of(t, &b), b.LastRows())
+	scores := s.scorer.Scores(in.Of(t, &b), b.LastRows(s.scorer.Pad))
 	chosen, rejected := everySecond(scores)
 	var margins *tensor.Tensor
 	if s.c.Margin {

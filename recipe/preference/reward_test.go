@@ -3,6 +3,7 @@ package preference
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
@@ -155,6 +156,45 @@ func TestRewardLayouts(t *testing.T) {
 		tape.Reset()
 		s.Free()
 		dev.Close()
+	}
+}
+
+// TestEndTokenAsPad: of a model whose pad is its end token the score is at the token before, in training as where it is used, and in
+// transformers. A value head, which they do not read by that rule, is at the end token.
+func TestEndTokenAsPad(t *testing.T) {
+	from, pairs := base(t), filepath.Join(t.TempDir(), "pairs.jsonl")
+	var config map[string]any
+	if err := json.Unmarshal(recipetest.Read(t, from, "config.json"), &config); err != nil {
+		t.Fatal(err)
+	}
+	config["pad_token_id"] = config["eos_token_id"]
+	text, err := json.Marshal(config)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(from, "config.json"), text, 0o666)
+	}
+	if err == nil {
+		err = os.WriteFile(pairs, []byte(`{"prompt":"one and one make","chosen":" two","rejected":" six five"}`+"\n"), 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	for head, pad := range map[string]int32{"score": int32(config["eos_token_id"].(float64)), "v_head": -1} {
+		c := tinyReward(t, from, recipetest.PreferenceFile(t, "pairs"), filepath.Join(t.TempDir(), "run"), "steps=3", "head="+head, "validation_data="+pairs)
+		sum, _, err := recipetest.Start(t, c, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := judge.Open(sum.ModelDir, dev, device.F32, judge.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		scores, err := j.Score(t.Context(), []judge.Text{{Prompt: "one and one make", Answer: " two"}, {Prompt: "one and one make", Answer: " six five"}})
+		if err != nil || j.Pad != pad || math.Abs(scores[0]-scores[1]-sum.Validation["margin"]) > 1e-5 {
+			t.Errorf("%s: scores %v with the pad %d, want it to be %d and a gap of %v; %v", head, scores, j.Pad, pad, sum.Validation["margin"], err)
+		}
+		j.Free()
 	}
 }
 
