@@ -131,7 +131,7 @@ func TestPPOAdvantages(t *testing.T) {
 	}
 }
 
-// TestKLIsSteered after an iteration, whose own rewards have the coefficient of before.
+// TestKLIsSteered after an iteration, whose own rewards have the coefficient of before; losses, which come later, have the new one.
 func TestKLIsSteered(t *testing.T) {
 	answers := func(kl float32) []*rollout {
 		list := make([]*rollout, 10)
@@ -148,7 +148,11 @@ func TestKLIsSteered(t *testing.T) {
 			t.Errorf("a KL of %v: the iteration's coefficient is %v, the next one's %v, want %v", kl, m["objective/kl_coef"], s.state.KL.Coefficient, want)
 		}
 	}
-	s, p := ppoStage(t, "kl_coef=0.1")
+	s, p := ppoStage(t, "kl_coef=0.1", "kl_target=2", "kl_horizon=100", "kl_in=loss")
+	if m := p.advantages(s, answers(200)); m["objective/kl_coef"] != s.state.KL.Coefficient || s.state.KL.Coefficient == 0.1 {
+		t.Errorf("in the loss the iteration's coefficient is told to be %v, its updates have %v", m["objective/kl_coef"], s.state.KL.Coefficient)
+	}
+	s, p = ppoStage(t, "kl_coef=0.1")
 	if p.advantages(s, answers(50)); s.state.KL.Coefficient != 0.1 {
 		t.Errorf("without a target it becomes %v", s.state.KL.Coefficient)
 	}

@@ -199,6 +199,9 @@ func (p *ppo) advantages(s *rolling, answers []*rollout) map[string]float64 {
 		loss.Whiten(advantages, true)
 	}
 	s.state.KL.Update(kl.mean(), len(answers)) // for the next iteration; this one's rewards have the coefficient of before
+	if p.c.KLIn == "loss" {                    // whose updates are to come
+		metrics["objective/kl_coef"] = s.state.KL.Coefficient
+	}
 	return metrics
 }
 
