@@ -149,13 +149,21 @@ const scoreRows = 8192
 func (j *Judge) Score(ctx context.Context, texts []Text) ([]float64, error) {
 	sequences := make([][]int32, len(texts))
 	for i := range texts {
-		ids, err := j.encode(&texts[i])
-		if err != nil {
+		var err error
+		if sequences[i], err = j.Tokens(&texts[i]); err != nil {
 			return nil, fmt.Errorf("text %d: %w", i+1, err)
 		}
-		sequences[i] = j.Fit(ids)
 	}
 	return j.ScoreTokens(ctx, sequences)
+}
+
+// Tokens is a text as the reward model reads it.
+func (j *Judge) Tokens(t *Text) ([]int32, error) {
+	ids, err := j.encode(t)
+	if err != nil {
+		return nil, err
+	}
+	return j.Fit(ids), nil
 }
 
 // ScoreTokens returns the score of each sequence of at least one token of the model's own tokenizer, at its last token but for the model's Pad.

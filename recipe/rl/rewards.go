@@ -100,7 +100,7 @@ func (r *rewards) score(ctx context.Context, from []example.Prompt, answers []*r
 }
 
 // score asks one source. A reward model with the policy's own tokenizer is given the tokens that were
-// drawn, any other one the text.
+// drawn, where they end as what it has learned from, any other one the text.
 func (s *rewardSource) score(ctx context.Context, from []example.Prompt, answers []*rollout) ([]float64, error) {
 	switch {
 	case s.rule != nil:
@@ -112,17 +112,31 @@ func (s *rewardSource) score(ctx context.Context, from []example.Prompt, answers
 	case s.same: // ids go as they are: decoded and encoded again they may be others
 		list := make([][]int32, len(answers))
 		for i, a := range answers {
-			list[i] = s.judge.Fit(a.IDs)
+			if list[i] = s.judge.Fit(a.IDs); !a.cutOff {
+				continue
+			}
+			// It has learned to score at the end of a text, which a stop of the recipe is not.
+			text := s.text(from, a)
+			var err error
+			if list[i], err = s.judge.Tokens(&text); err != nil {
+				return nil, err
+			}
 		}
 		return s.judge.ScoreTokens(ctx, list)
 	}
 	list := make([]judge.Text, len(answers))
 	for i, a := range answers {
-		q := from[a.Prompt]
-		list[i] = judge.Text{Prompt: q.Text, Messages: slices.Clone(q.Messages), Answer: a.Text}
-		if q.Spoken && s.judge.Template() == nil { // it knows texts alone
-			list[i].Messages = nil
-		}
+		list[i] = s.text(from, a)
 	}
 	return s.judge.Score(ctx, list)
+}
+
+// text is an answer as a reward model reads what others wrote.
+func (s *rewardSource) text(from []example.Prompt, a *rollout) judge.Text {
+	q := from[a.Prompt]
+	text := judge.Text{Prompt: q.Text, Messages: slices.Clone(q.Messages), Answer: a.Text}
+	if q.Spoken && s.judge.Template() == nil { // it knows texts alone
+		text.Messages = nil
+	}
+	return text
 }

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"hone/device"
 	"hone/device/cpu"
 	"hone/recipe"
 	"hone/recipe/example"
+	"hone/recipe/judge"
 	"hone/recipe/lm"
 	"hone/recipe/recipetest"
 	"hone/train"
@@ -75,6 +77,53 @@ func TestOtherVocabulary(t *testing.T) {
 		}
 	}
 	t.Error("nothing says that the reward model has another tokenizer")
+}
+
+// TestStoppedAnswersAreScored as the texts that a reward model learned from: an answer that a stop string or token of the recipe ended has their end,
+// one that ended by itself or by its length is scored as it was drawn.
+func TestStoppedAnswersAreScored(t *testing.T) {
+	from, prompts := base(t), promptFile(t)
+	for template, form := range map[string]string{"": "pairs", "zephyr": "messages"} {
+		c := tinyReward(t, from, recipetest.PreferenceFile(t, form), filepath.Join(t.TempDir(), "judge"), "steps=5", "chat_template="+template)
+		model, _, err := recipetest.Start(t, c, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dev := cpu.New(cpu.Options{Threads: 1})
+		j, err := judge.Open(model.ModelDir, dev, device.F32, judge.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "run"), "reward="+model.ModelDir, "chat_template="+template, "stop_strings=ee", fmt.Sprint("stop_token_ids=", j.Tokenizer().Encode(nil, []byte(" one"))[0]), "iterations=1", "prompts_per_iteration=32").run(recipe.Env{})
+		tokens, texts, whole := 0, 0, 0
+		r.Env = recipe.Env{Device: dev, Events: func(e train.Event) {
+			if _, ok := e.(train.RolloutEvent); !ok {
+				return
+			}
+			s := r.Stage.(*rolling)
+			for _, a := range s.state.Answers {
+				q := s.prompt[a.Prompt]
+				want, err := j.Score(t.Context(), []judge.Text{{Prompt: q.Text, Messages: q.Messages, Answer: a.Text}})
+				switch {
+				case a.cutOff && strings.Contains(string(j.Tokenizer().Decode(a.IDs[a.From:])), "ee"):
+					texts++
+				case a.cutOff:
+					tokens++
+				default:
+					whole++
+					want, err = j.ScoreTokens(t.Context(), [][]int32{a.IDs})
+				}
+				if ended := slices.Contains(s.end.EOS, a.IDs[len(a.IDs)-1]); err != nil || a.Raw != want[0] || a.cutOff != (a.Ended && !ended) {
+					t.Errorf("answer %q, cut off %v, ended %v, scores %v, want %v; %v", a.Text, a.cutOff, a.Ended, a.Raw, want, err)
+				}
+			}
+		}}
+		if _, err := recipe.Execute(t.Context(), r); err != nil || tokens == 0 || texts == 0 || whole == 0 {
+			t.Errorf("template %q: %d answers cut off by a token, %d by a text and %d not; %v", template, tokens, texts, whole, err)
+		}
+		j.Free()
+		dev.Close()
+	}
 }
 
 // TestBrokenReward: a program that breaks in the middle of a run ends it with an error that says why; the

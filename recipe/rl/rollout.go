@@ -74,6 +74,7 @@ type rolling struct {
 	held     []example.Prompt // prompts of evaluations; nil without
 	stats    data.Stats
 	stop     generate.Options // what ends an answer
+	end      generate.Options // of it, what ends any text of this tokenizer and template
 	ptx      *ptx             // nil without text that is mixed in
 	lent     bool             // ptx's text is another stage's, which closes it
 
@@ -141,7 +142,8 @@ type rollout struct {
 	Advantages []float64 `json:"advantages"` // of its tokens, or one for all of them
 	Returns    []float64 `json:"returns"`
 
-	kept []int32 // of its tokens but for the last: row in rolling.kept
+	cutOff bool    // by a stop of the recipe
+	kept   []int32 // of its tokens but for the last: row in rolling.kept
 }
 
 // tokens is the length of the answer.
@@ -190,17 +192,29 @@ func (s *rolling) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 
 // setStops collects what ends an answer.
 func (s *rolling) setStops() {
-	s.stop = generate.DefaultOptions()
-	s.stop.EOS, _ = s.c.stopIDs() // validated
 	if eos, ok := s.r.Tokenizer.EOS(); ok {
-		s.stop.EOS = append(s.stop.EOS, eos)
+		s.end.EOS = []int32{eos}
 	}
-	s.stop.Stop = slices.Clone(s.c.StopStrings)
 	if s.template != nil {
 		ids, texts := s.template.Stops(s.r.Tokenizer)
-		s.stop.EOS, s.stop.Stop = append(s.stop.EOS, ids...), append(s.stop.Stop, texts...)
+		s.end.EOS, s.end.Stop = append(s.end.EOS, ids...), texts
 	}
+	s.stop = generate.DefaultOptions()
+	own, _ := s.c.stopIDs() // validated
+	s.stop.EOS, s.stop.Stop = slices.Concat(own, s.end.EOS), slices.Concat(s.c.StopStrings, s.end.Stop)
 	s.stop.Temperature, s.stop.MaxNewTokens, s.stop.BatchSize = s.c.Temperature, s.c.MaxCompletionLength, s.c.RolloutBatchSize
+}
+
+// cutOff tells whether an answer ended by a stop of the recipe, and so not as texts do that a reward model learned from.
+func (s *rolling) cutOff(out *generate.Output) bool {
+	switch out.Finish {
+	case generate.FinishEOS:
+		return !slices.Contains(s.end.EOS, out.Tokens[len(out.Tokens)-1])
+	case generate.FinishStop:
+		text := string(s.r.Tokenizer.Decode(out.Tokens))
+		return !slices.ContainsFunc(s.end.Stop, func(end string) bool { return strings.Contains(text, end) })
+	}
+	return false
 }
 
 // Config is none: the policy is opened from its folder.

@@ -142,7 +142,7 @@ func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []
 		a := answers[i]
 		a.kept = out.Rows
 		a.IDs, a.LogProbs, a.Values = slices.Concat(prompts[i], out.Tokens), out.LogProbs, out.Values
-		a.Text, a.Ended = out.Text, out.Finish != generate.FinishLength
+		a.Text, a.Ended, a.cutOff = out.Text, out.Finish != generate.FinishLength, s.cutOff(&out)
 	}
 	return answers, nil
 }
