@@ -52,7 +52,7 @@ func TestPiecesOfTexts(t *testing.T) {
 func TestCodesOfLanguages(t *testing.T) {
 	for text, want := range map[string]string{
 		"تمام افراد بشر آزاد به دنیا می\u200cآیند و از لحاظ حیثیت و حقوق با هم برابرند": "fa",
-		"יעדער מענטש ווערט געבוירן פֿרײַ און גלײַך אין כּבֿוד און רעכט":            "yi",
+		"יעדער מענטש ווערט געבוירן פֿרײַ און גלײַך אין כּבֿוד און רעכט":                 "yi",
 	} {
 		if got, _ := Language(text, 0); got != want || !slices.Contains(Languages(), want) {
 			t.Errorf("%q is said to be in %s, want %s", text, got, want)
