@@ -159,6 +159,23 @@ func openScorer(dir string, config []byte, dev device.Device, dtype device.DType
 	return s, nil
 }
 
+// HeadOf is the layout that OpenScorer finds in a folder, or fresh where there is no head.
+func HeadOf(dir string, fresh Layout) (Layout, error) {
+	heads, err := headWeights(dir)
+	if err != nil {
+		return "", fmt.Errorf("open model %s: %w", dir, err)
+	}
+	defer heads.Close()
+	if found, ok := headLayout(heads); ok {
+		return found, nil
+	}
+	return fresh, nil
+}
+
+// ReadsAll says where in a conversation a head of the layout has its score: at the last token that the template writes, as in what TRL trains for
+// transformers' sequence classification, or, as a value head, at the last one of the answer.
+func (l Layout) ReadsAll() bool { return l == ScoreLayout }
+
 // headLayout tells where a checkpoint has a head.
 func headLayout(heads *safetensors.Archive) (Layout, bool) {
 	for _, l := range []Layout{ScoreLayout, ValueLayout} {

@@ -2,6 +2,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -24,6 +25,7 @@ import (
 type Judge struct {
 	Scorer
 	enc  *example.Encoder
+	all  bool // conversations are read to the end of what the template writes; see model.Layout
 	tape *tensor.Tape
 }
 
@@ -57,7 +59,7 @@ func Open(dir string, dev device.Device, dtype device.DType, o Options) (*Judge,
 	if err != nil {
 		return nil, err
 	}
-	j := &Judge{Scorer: scorer, tape: tensor.NewTape(dev, dtype)}
+	j := &Judge{Scorer: scorer, tape: tensor.NewTape(dev, dtype), all: scorer.Score.Layout.ReadsAll()}
 	if err := j.openEncoder(dir, o.Template); err != nil {
 		j.Free()
 		return nil, fmt.Errorf("open reward model %s: %w", dir, err)
@@ -206,25 +208,50 @@ func (j *Judge) encode(t *Text) ([]int32, error) {
 		ids, _ := j.enc.Completion(&ex)
 		return ids, nil
 	}
+	e, err := j.conversation(t)
+	if err != nil {
+		return nil, err
+	}
+	if end := answerEnd(&e); end > 0 && !j.all {
+		return e.IDs[:end], nil
+	}
+	return e.IDs, nil
+}
+
+// answerEnd is how many ids of a conversation end with its last answer, 0 without one.
+func answerEnd(e *chat.Encoded) int {
+	end := len(e.IDs)
+	for end > 0 && e.Answer[end-1] < 0 {
+		end--
+	}
+	return end
+}
+
+// Behind is what the template writes behind the answer to a conversation, as far as the reward model reads it: it belongs behind the tokens of
+// an answer that are scored as they were written.
+func (j *Judge) Behind(t *Text) ([]int32, error) {
+	if t.Messages == nil || !j.all {
+		return nil, nil
+	}
+	answered := *t
+	answered.Answer = cmp.Or(t.Answer, "x") // an empty one is none, and what stands behind is the same
+	e, err := j.conversation(&answered)
+	if err != nil {
+		return nil, err
+	}
+	return e.IDs[answerEnd(&e):], nil
+}
+
+// conversation renders messages and the answer to them.
+func (j *Judge) conversation(t *Text) (chat.Encoded, error) {
 	if j.enc.Template == nil {
-		return nil, fmt.Errorf("the text is a conversation and the reward model has no chat template; name one with chat_template")
+		return chat.Encoded{}, fmt.Errorf("the text is a conversation and the reward model has no chat template; name one with chat_template")
 	}
 	messages := t.Messages
 	if t.Answer != "" {
 		messages = append(messages[:len(messages):len(messages)], chat.NewMessage("assistant", t.Answer))
 	}
-	e, err := j.enc.Template.Encode(j.enc.Tokenizer, messages, chat.Options{})
-	if err != nil {
-		return nil, err
-	}
-	end := len(e.IDs)
-	for end > 0 && e.Answer[end-1] < 0 { // as in training, the last token is the answer's
-		end--
-	}
-	if end == 0 {
-		end = len(e.IDs)
-	}
-	return e.IDs[:end], nil
+	return j.enc.Template.Encode(j.enc.Tokenizer, messages, chat.Options{})
 }
 
 // Fit leaves out the beginning of what is longer than the reward model's context.

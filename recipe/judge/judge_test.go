@@ -128,7 +128,7 @@ func letters(t *testing.T, template, bos string) *Judge {
 	return &Judge{enc: example.NewEncoder(tok, parsed)}
 }
 
-// TestRendered: a text is read as in training, up to the last token of its answer, where the score is taken.
+// TestRendered: a text is read as in training, up to where the score is taken: the last token of all that the template writes, or of the answer.
 func TestRendered(t *testing.T) {
 	const turns = `{% for m in messages %}<{{ m.role }}>{{ m.content }}<e>{% endfor %}THE END`
 	asked := []chat.Message{chat.NewMessage("user", "hi")}
@@ -150,6 +150,22 @@ func TestRendered(t *testing.T) {
 		ids, err := j.encode(&c.text)
 		if got := string(j.Tokenizer().Decode(ids)); err != nil || got != c.want {
 			t.Errorf("%s: %q, %v; want %q", c.what, got, err, c.want)
+		}
+		if behind, err := j.Behind(&c.text); behind != nil || err != nil {
+			t.Errorf("%s: %v is read behind it, %v", c.what, behind, err)
+		}
+		j.all = true
+		ids, err = j.encode(&c.text)
+		want := c.want
+		if c.template != "" {
+			want = strings.TrimSuffix(want, "THE END") + "THE END"
+		}
+		if got := string(j.Tokenizer().Decode(ids)); err != nil || got != want {
+			t.Errorf("%s, all of it: %q, %v; want %q", c.what, got, err, want)
+		}
+		behind, err := j.Behind(&c.text)
+		if got := string(j.Tokenizer().Decode(behind)); err != nil || (got == "THE END") != (c.template != "") {
+			t.Errorf("%s: %q is read behind it, %v", c.what, got, err)
 		}
 	}
 	j := letters(t, "", "<s>")

@@ -99,7 +99,7 @@ func (s *preferring) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	if s.c.LossType == kto {
 		parse = (*reader).verdicts
 	}
-	if s.records, s.template, err = s.c.Preferences.open(ctx, r, parse); err != nil {
+	if s.records, s.template, err = s.c.Preferences.open(ctx, r, parse, false); err != nil {
 		return err
 	}
 	if s.c.LossType != kto {

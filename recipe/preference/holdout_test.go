@@ -83,7 +83,7 @@ func sides(t *testing.T, records []string, parse func(*reader, []byte) ([]judged
 	c := tinyReward(t, base(t), path, dir, append([]string{"chat_template=zephyr", "sequence_length=200"}, args...)...)
 	r := c.run(recipe.Env{}.WithDefaults())
 	r.Folder = recipe.Folder{Dir: dir}
-	all, _, err := c.Preferences.open(t.Context(), r, parse)
+	all, _, err := c.Preferences.open(t.Context(), r, parse, false)
 	defer all.close()
 	if err != nil {
 		return nil, nil, err

@@ -128,7 +128,7 @@ func TestAnEpochSeesAll(t *testing.T) {
 	c := tinyDPO(t, base(t), path, dir, "validation_fraction=0", "batch_size=2", "steps=0", "epochs=1")
 	r := c.run(recipe.Env{}.WithDefaults())
 	r.Folder = recipe.Folder{Dir: dir}
-	records, _, err := c.Preferences.open(t.Context(), r, (*reader).pairs)
+	records, _, err := c.Preferences.open(t.Context(), r, (*reader).pairs, false)
 	if err != nil || r.Training.Steps != 3 {
 		t.Errorf("an epoch of 5 records, 2 in a step, has %d steps (%v)", r.Training.Steps, err)
 	}

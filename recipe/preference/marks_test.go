@@ -37,7 +37,7 @@ func TestPreferencesOnDisk(t *testing.T) {
 	c := tinyReward(t, from, path, dir, "sequence_length=1000")
 	r := c.run(recipe.Env{}.WithDefaults())
 	r.Folder = recipe.Folder{Dir: dir}
-	records, _, err := c.Preferences.open(t.Context(), r, (*reader).pairs)
+	records, _, err := c.Preferences.open(t.Context(), r, (*reader).pairs, false)
 	if err != nil {
 		t.Fatal(err)
 	}

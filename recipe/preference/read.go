@@ -21,12 +21,12 @@ type reader struct {
 	enc   *example.Encoder
 	parse func(r *reader, record []byte) ([]judged, error)
 	stats *data.Stats
-	texts int // answers that are learned as texts, without the chat template
+	texts int  // answers that are learned as texts, without the chat template
+	whole bool // conversations are read to the end of what the template writes
 }
 
 // open reads the records and fixes the number of steps. What it returns is to be closed also with an error.
-func (p *Preferences) open(ctx context.Context, r *recipe.Run,
-	parse func(*reader, []byte) ([]judged, error)) (*judgements, *chat.Template, error) {
+func (p *Preferences) open(ctx context.Context, r *recipe.Run, parse func(*reader, []byte) ([]judged, error), whole bool) (*judgements, *chat.Template, error) {
 	var err error
 	if r.Tokenizer, err = tokenizer.Load(p.Model); err != nil {
 		return nil, nil, err
@@ -38,7 +38,7 @@ func (p *Preferences) open(ctx context.Context, r *recipe.Run,
 	}
 	all := &judgements{}
 	in := &reader{c: p, most: r.Training.SequenceLength, enc: example.NewEncoder(r.Tokenizer, template),
-		parse: parse, stats: &all.stats}
+		parse: parse, stats: &all.stats, whole: whole}
 	if err := all.read(ctx, in, r.Folder.Dir); err != nil {
 		return all, nil, err
 	}
@@ -185,8 +185,8 @@ func (in *reader) verdicts(record []byte) ([]judged, error) {
 	return []judged{{answers: [][]int32{marks}, desirable: j.Desirable, prompt: j.HashPrompt()}}, nil
 }
 
-// answer is an example as marked tokens, of which those of its answer are learned. It ends where the answer
-// does: what a template writes behind it, such as a line end, is never in a text that the model wrote.
+// answer is an example as marked tokens, of which those of its answer are learned. It ends where the answer does, unless all is read: what a
+// template writes behind it, such as a line end, is never in a text that the model wrote.
 func (in *reader) answer(ex *data.Example, turns int) ([]int32, error) {
 	var ids []int32
 	var supervised []bool
@@ -201,8 +201,6 @@ func (in *reader) answer(ex *data.Example, turns int) ([]int32, error) {
 		return nil, err
 	}
 	first, end := -1, 0
-	// What follows the answer's last learned token is the template's, and a reward model would score
-	// there a text that no policy writes.
 	for i, learned := range supervised {
 		if learned && first < 0 {
 			first = i
@@ -210,6 +208,9 @@ func (in *reader) answer(ex *data.Example, turns int) ([]int32, error) {
 		if learned {
 			end = i + 1
 		}
+	}
+	if in.whole {
+		end = len(ids)
 	}
 	switch {
 	case first < 0:

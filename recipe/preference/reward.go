@@ -83,7 +83,11 @@ type rewarding struct {
 
 // OpenData reads the pairs.
 func (s *rewarding) OpenData(ctx context.Context, r *recipe.Run) (err error) {
-	s.records, s.template, err = s.c.Preferences.open(ctx, r, (*reader).pairs)
+	layout, err := model.HeadOf(s.c.Model, model.Layout(s.c.Head))
+	if err != nil {
+		return err
+	}
+	s.records, s.template, err = s.c.Preferences.open(ctx, r, (*reader).pairs, layout.ReadsAll())
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"hone/chat"
 	"hone/device"
 	"hone/device/cpu"
 	"hone/model"
@@ -193,6 +195,41 @@ func TestEndTokenAsPad(t *testing.T) {
 		scores, err := j.Score(t.Context(), []judge.Text{{Prompt: "one and one make", Answer: " two"}, {Prompt: "one and one make", Answer: " six five"}})
 		if err != nil || j.Pad != pad || math.Abs(scores[0]-scores[1]-sum.Validation["margin"]) > 1e-5 {
 			t.Errorf("%s: scores %v with the pad %d, want it to be %d and a gap of %v; %v", head, scores, j.Pad, pad, sum.Validation["margin"], err)
+		}
+		j.Free()
+	}
+}
+
+// TestWhereChatsAreScored: a head in the layout score is trained and read at the last token that the template writes, as TRL does, a value head at the
+// end of the answer.
+func TestWhereChatsAreScored(t *testing.T) {
+	from, pairs := base(t), filepath.Join(t.TempDir(), "pairs.jsonl")
+	turn := func(role, content string) string { return fmt.Sprintf(`{"role":%q,"content":%q}`, role, content) }
+	record := fmt.Sprintf(`{"prompt":[%s],"chosen":[%s],"rejected":[%s]}`, turn("user", "one and one"), turn("assistant", "two"), turn("assistant", "six five"))
+	if err := os.WriteFile(pairs, []byte(record+"\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	for head, behind := range map[string]string{"score": "\n", "v_head": ""} {
+		c := tinyReward(t, from, recipetest.PreferenceFile(t, "messages"), filepath.Join(t.TempDir(), "run"), "steps=3", "head="+head, "validation_data="+pairs, "chat_template=zephyr")
+		sum, _, err := recipetest.Start(t, c, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := judge.Open(sum.ModelDir, dev, device.F32, judge.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := []chat.Message{chat.NewMessage("user", "one and one")}
+		texts := []judge.Text{{Messages: asked, Answer: "two"}, {Messages: asked, Answer: "six five"}}
+		ids, err := j.Tokens(&texts[0])
+		if text := string(j.Tokenizer().Decode(ids)); err != nil || !strings.HasSuffix(text, "two<|endoftext|>"+behind) {
+			t.Errorf("%s: %q is read, %v", head, text, err)
+		}
+		scores, err := j.Score(t.Context(), texts)
+		if err != nil || math.Abs(scores[0]-scores[1]-sum.Validation["margin"]) > 1e-5 {
+			t.Errorf("%s: scores %v, want a gap of %v; %v", head, scores, sum.Validation["margin"], err)
 		}
 		j.Free()
 	}

@@ -112,13 +112,8 @@ func (s *rewardSource) score(ctx context.Context, from []example.Prompt, answers
 	case s.same: // ids go as they are: decoded and encoded again they may be others
 		list := make([][]int32, len(answers))
 		for i, a := range answers {
-			if list[i] = s.judge.Fit(a.IDs); !a.cutOff {
-				continue
-			}
-			// It has learned to score at the end of a text, which a stop of the recipe is not.
-			text := s.text(from, a)
 			var err error
-			if list[i], err = s.judge.Tokens(&text); err != nil {
+			if list[i], err = s.tokens(from, a); err != nil {
 				return nil, err
 			}
 		}
@@ -129,6 +124,19 @@ func (s *rewardSource) score(ctx context.Context, from []example.Prompt, answers
 		list[i] = s.text(from, a)
 	}
 	return s.judge.Score(ctx, list)
+}
+
+// tokens are an answer as a reward model of the policy's tokenizer and template reads it.
+func (s *rewardSource) tokens(from []example.Prompt, a *rollout) ([]int32, error) {
+	text := s.text(from, a)
+	switch {
+	case a.cutOff: // it has learned to score at the end of a text, which a stop of the recipe is not
+		return s.judge.Tokens(&text)
+	case !a.Ended:
+		return s.judge.Fit(a.IDs), nil
+	}
+	behind, err := s.judge.Behind(&text)
+	return s.judge.Fit(slices.Concat(a.IDs, behind)), err
 }
 
 // text is an answer as a reward model reads what others wrote.

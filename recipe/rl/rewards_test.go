@@ -80,7 +80,7 @@ func TestOtherVocabulary(t *testing.T) {
 }
 
 // TestStoppedAnswersAreScored as the texts that a reward model learned from: an answer that a stop string or token of the recipe ended has their end,
-// one that ended by itself or by its length is scored as it was drawn.
+// one that ended by itself or by its length is scored as it was drawn, the former with the line end that the template writes behind it.
 func TestStoppedAnswersAreScored(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	for template, form := range map[string]string{"": "pairs", "zephyr": "messages"} {
@@ -111,7 +111,11 @@ func TestStoppedAnswersAreScored(t *testing.T) {
 					tokens++
 				default:
 					whole++
-					want, err = j.ScoreTokens(t.Context(), [][]int32{a.IDs})
+					ids := a.IDs
+					if a.Ended && template == "zephyr" {
+						ids = j.Tokenizer().Encode(slices.Clone(ids), []byte("\n"))
+					}
+					want, err = j.ScoreTokens(t.Context(), [][]int32{ids})
 				}
 				if ended := slices.Contains(s.end.EOS, a.IDs[len(a.IDs)-1]); err != nil || a.Raw != want[0] || a.cutOff != (a.Ended && !ended) {
 					t.Errorf("answer %q, cut off %v, ended %v, scores %v, want %v; %v", a.Text, a.cutOff, a.Ended, a.Raw, want, err)
