@@ -112,6 +112,10 @@ func (s *tuning) pack() (err error) {
 		if e.packs, err = data.NewPacks(e.train, s.c.SequenceLength, s.c.Packing, copies); err != nil {
 			return err
 		}
+		if e.packs.Examples() == 0 {
+			return fmt.Errorf("no example of %s is left to learn from, for those that it does not hold out itself are held out of other data; "+
+				"give it more examples or name validation_data", e.name)
+		}
 		if e.held == nil {
 			continue
 		}

@@ -238,3 +238,23 @@ func TestHeldOutOfOneIsNotLearnedFromAnother(t *testing.T) {
 		t.Errorf("the data is known as %s", s.fingerprint())
 	}
 }
+
+// TestAllHeldOutOfOthers: a source that has nothing left beside what others hold out is refused by its name, with what to do.
+func TestAllHeldOutOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a.jsonl"), filepath.Join(dir, "b.jsonl")
+	line := func(i int) string {
+		return fmt.Sprintf(`{"prompt":"question %d","completion":" answer %d"}`+"\n", i, i)
+	}
+	// of two examples the one with the lesser hash is held out
+	if err := cmp.Or(os.WriteFile(a, []byte(line(0)+line(1)), 0o666), os.WriteFile(b, []byte(line(0)+line(20)), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	config := tinySFT(t, base(t), a+","+b, filepath.Join(dir, "run"), "data_weights=1,1", "steps=1", "validation_fraction=0.001")
+	s, r := &tuning{c: config}, &recipe.Run{Training: &config.Training, Folder: recipe.Folder{Dir: t.TempDir()}, Env: recipe.Env{}.WithDefaults()}
+	defer s.Close()
+	err := cmp.Or(config.Validate(), s.OpenData(t.Context(), r))
+	if err == nil || !strings.HasPrefix(err.Error(), "no example of b is left to learn from") || !strings.Contains(err.Error(), "validation_data") {
+		t.Error(err)
+	}
+}
