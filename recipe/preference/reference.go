@@ -108,8 +108,10 @@ func writeReference(path, fingerprint string, lists map[string][]judged) error {
 
 // hashValues adds the bits of values to a hash.
 func hashValues(h *xxh3.Hasher, values []float32) {
-	if err := binary.Write(h, binary.LittleEndian, values); err != nil {
-		panic(err) // a hash takes every write
+	for part := range slices.Chunk(values, 1<<16) { // which binary.Write has as bytes in memory
+		if err := binary.Write(h, binary.LittleEndian, part); err != nil {
+			panic(err) // a hash takes every write
+		}
 	}
 }
 
