@@ -119,7 +119,8 @@ func isPublic(line string, from, to int) bool {
 }
 
 // isPhone reports whether what looks like a telephone number may be one by the plan that countries share, ITU-T E.164: no country's code begins with 0, as
-// zones of time do and decimal fractions, North America's numbers have eleven digits, and no number has more than fifteen.
+// zones of time do and decimal fractions, North America's numbers have eleven digits, and no number has more than fifteen. Digits in three
+// groups or more are taken for a number however many they are.
 func isPhone(line string, from, to int) bool {
 	digits, parts := "", strings.FieldsFunc(line[from+1:to], func(r rune) bool { return r < '0' || r > '9' })
 	for _, p := range parts {
