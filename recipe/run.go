@@ -390,7 +390,10 @@ func (r *Run) start() error {
 		return err
 	}
 	r.clock = &stepClock{Recorder: r.Metrics}
-	r.Loop.Record, r.Loop.Evaluated = r.clock, r.Metrics.Evaluated()
+	r.Loop.Record = r.clock
+	if step > 0 && r.evaluatesAlike(step) {
+		r.Loop.Evaluated = r.Metrics.Evaluated()
+	}
 	switch {
 	case r.Training.Resume && step == 0:
 		err = r.Say("there is no checkpoint to resume in " + r.Training.Out + ": starting from the beginning")
@@ -401,6 +404,14 @@ func (r *Run) start() error {
 		err = r.Say(fmt.Sprintf("removed %d unfinished checkpoint(s) that a crash had left", cleaned))
 	}
 	return err
+}
+
+// evaluatesAlike tells whether evaluations are of what they were of in the session that wrote the checkpoint of step: they may be of
+// something else on resume, and one of before is none of that.
+func (r *Run) evaluatesAlike(step int) bool {
+	return r.Loop.Checkpoints.Match(step, func(key string) bool {
+		return key != "eval.max_tokens" && !strings.HasPrefix(key, "validation_") && !strings.HasPrefix(key, "forgetting.")
+	}) == nil
 }
 
 // keepRecipe writes the recipe of the run, from which another one may be started, or this one resumed.

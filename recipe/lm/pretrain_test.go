@@ -310,6 +310,34 @@ func TestBadRecords(t *testing.T) {
 }
 
 // tiny is a recipe that takes a fraction of a second.
+// TestOtherTextIsEvaluated: a run that has made its steps and goes on with other text held out, or more of it, is evaluated on that; with the same
+// the evaluation of before stands.
+func TestOtherTextIsEvaluated(t *testing.T) {
+	text, other, out := recipetest.TextFolder(t), filepath.Join(t.TempDir(), "other.txt"), filepath.Join(t.TempDir(), "run")
+	if err := os.WriteFile(other, []byte(strings.Repeat("0123456789 ", 40)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	loss := func(args ...string) float64 {
+		sum, _ := mustRun(t, tiny(t, text, out, append([]string{"steps=2", "validation_data=" + text}, args...)...))
+		return sum.Validation["loss"]
+	}
+	first := loss()
+	for _, c := range []struct {
+		arg  string
+		made int
+	}{{"resume=true", 1}, {"validation_data=" + other, 2}, {"eval.max_tokens=32", 3}} {
+		again, evaluations := loss("resume=true", c.arg), 0
+		for _, l := range recipetest.Metrics(t, out) {
+			if l.Event == "eval" {
+				evaluations++
+			}
+		}
+		if (again == first) != (c.made == 1) || evaluations != c.made {
+			t.Errorf("%s: a loss of %v after %v, and %d evaluations", c.arg, again, first, evaluations)
+		}
+	}
+}
+
 func tiny(t testing.TB, text, out string, args ...string) *Pretrain {
 	t.Helper()
 	c := DefaultPretrain()
