@@ -17,8 +17,9 @@ type figure struct {
 	Rules  []rule
 	Marks  []mark
 	w, h   float64
-	zero   bool    // the axis starts at 0
-	top    float64 // the most that the axis shows, where spikes are cut; 0: all
+	zero   bool // the axis starts at 0
+	cut    bool // the axis ends at top, and spikes above it are cut
+	top    float64
 }
 
 // curve is a line through points; steps ascend. Class is its style in page.css.
@@ -66,7 +67,7 @@ func (f *figure) axes() (x, y axis) {
 	for _, r := range f.Rules {
 		y.lo, y.hi = min(y.lo, r.Y), max(y.hi, r.Y)
 	}
-	if f.top != 0 {
+	if f.cut {
 		y.hi = f.top
 	}
 	if f.zero {
@@ -100,7 +101,7 @@ func (f *figure) cutSpikes() {
 		}
 	}
 	if highest > fence {
-		f.top, f.Marks = rest, append(f.Marks, spike)
+		f.cut, f.top, f.Marks = true, rest, append(f.Marks, spike)
 	}
 }
 

@@ -100,6 +100,7 @@ func (r *run) medianSpeed() float64 {
 
 // smoothed is the exponential moving average of the loss over about a fiftieth of the run, and over fewer
 // steps at its start, where the loss falls fast. Spikes are left out: one of 1e9 would outweigh thousands of steps behind it.
+// What a run ends with is none, for nothing tells that it would have come down again.
 func smoothed(steps []step) []float64 {
 	out := make([]float64, len(steps))
 	raw := curve{}
@@ -107,12 +108,16 @@ func smoothed(steps []step) []float64 {
 		raw.Y = append(raw.Y, s.Loss)
 	}
 	_, fence := fence([]curve{raw}, nil)
+	end := len(steps)
+	for end > 0 && steps[end-1].Loss > fence {
+		end--
+	}
 	// A mean of a fixed number of steps would hide a short run and let a long one tremble.
 	longest := min(100, max(1, float64(len(steps))/50))
 	mean := math.NaN()
 	for i, s := range steps {
 		switch {
-		case !finite(s.Loss) || s.Loss > fence:
+		case !finite(s.Loss) || s.Loss > fence && i < end:
 		case !finite(mean):
 			mean = s.Loss
 		default:

@@ -320,3 +320,27 @@ func TestSpikesAreCut(t *testing.T) {
 		t.Errorf("a run that diverges is cut at %v", f.top)
 	}
 }
+
+// TestSpikeAboveZero: an axis that ends at 0 where a spike is cut does so, too.
+func TestSpikeAboveZero(t *testing.T) {
+	r := &run{}
+	for i := range 60 {
+		r.steps = append(r.steps, step{Step: i + 1, Loss: -0.01 * float64(i%7)})
+	}
+	r.steps[30].Loss = 5
+	if _, y := r.lossFigure().axes(); y.hi > 0.1 {
+		t.Errorf("beside losses from -0.06 to 0 and a spike the axis ends at %v", y.hi)
+	}
+}
+
+// TestRiseAtTheEnd: a loss that rises in the last step is that of the run, and not the one before.
+func TestRiseAtTheEnd(t *testing.T) {
+	r := &run{}
+	for i := range 10 {
+		r.steps = append(r.steps, step{Step: i + 1, Loss: 2 - 0.001*float64(i)})
+	}
+	r.steps[9].Loss = 2.2
+	if got := smoothed(r.steps)[9]; got != 2.2 {
+		t.Errorf("the mean ends at %v, want 2.2", got)
+	}
+}
