@@ -9,10 +9,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +41,7 @@ var groups = []struct {
 func main() {
 	out := &cli.Output{File: os.Stdout}
 	code := run(untilStopped(), &cli.App{In: os.Stdin, Out: out, Err: os.Stderr}, os.Args[1:])
-	if code == 0 && out.Err != nil && !errors.Is(out.Err, syscall.EPIPE) { // the reader of a pipe may stop early, as head does
+	if code == 0 && out.Err != nil && !cli.ReaderGone(out.Err) { // the reader of a pipe may stop early, as head does
 		fmt.Fprintf(os.Stderr, "hone: the result could not be printed: %v; look at where stdout goes\n", out.Err)
 		code = 1
 	}
