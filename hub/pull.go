@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"hone/internal/atomicfile"
 	"hone/internal/filelock"
@@ -347,7 +346,7 @@ func (p *pull) fetch(ctx context.Context, target string, d *partial) error {
 			return fmt.Errorf("the server sends more than the %d bytes that the hub says%w", d.of.size, errFinal)
 		}
 		if _, werr := d.out.Write(data); werr != nil {
-			if errors.Is(werr, syscall.ENOSPC) {
+			if atomicfile.NoSpace(werr) {
 				werr = fmt.Errorf("%w; free some space and pull again, which goes on where it stopped", werr)
 			}
 			return fmt.Errorf("%w%w", werr, errFinal)

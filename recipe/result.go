@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"hone/generate"
+	"hone/internal/atomicfile"
 	"hone/nn"
 	"hone/optim"
 	"hone/safetensors"
@@ -44,7 +45,7 @@ func (r *Run) saveResult(out train.Outcome) (err error) {
 	err = r.Folder.Replace(r.Trained.Name(), func(dir string) error {
 		return errors.Join(r.Trained.Save(dir, dtype, values), r.Stage.Beside(dir))
 	})
-	if errors.Is(err, syscall.ENOSPC) { // all that it is made of is in the checkpoint at the end
+	if atomicfile.NoSpace(err) { // all that it is made of is in the checkpoint at the end
 		return fmt.Errorf("save %s: %w; the checkpoint of step %d is kept, go on from it with resume=true after freeing some space",
 			r.Folder.Path(r.Trained.Name()), syscall.ENOSPC, out.Step)
 	}

@@ -120,7 +120,7 @@ func (c *Checkpoints) saveError(step int, err error) error {
 	if newest := c.Newest(); newest > 0 {
 		kept = fmt.Sprintf("that of step %d is kept, go on from it with resume=true", newest)
 	}
-	if errors.Is(err, syscall.ENOSPC) {
+	if atomicfile.NoSpace(err) {
 		return fmt.Errorf("save %s: %w; %s after freeing some space", c.Path(step), syscall.ENOSPC, kept)
 	}
 	return fmt.Errorf("save %s: %w; %s", c.Path(step), err, kept)

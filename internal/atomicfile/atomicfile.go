@@ -225,7 +225,7 @@ func plain(err error) error {
 	if errors.As(err, &le) {
 		err = le.Err
 	}
-	if errors.Is(err, syscall.ENOSPC) {
+	if NoSpace(err) {
 		return fmt.Errorf("%w; free some space and start again", err)
 	}
 	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EROFS) {
