@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -187,6 +188,23 @@ func TestPPOResume(t *testing.T) {
 		if args[0] == "method=lora" && len(recipetest.Steps(events)) >= 12 {
 			t.Errorf("target_kl left no update out")
 		}
+	}
+}
+
+// TestSummaryOfAnEarlierIteration: a session that goes on within an iteration and ends in it tells of it as the one that began it, but for times.
+func TestSummaryOfAnEarlierIteration(t *testing.T) {
+	from, prompts, out := base(t), promptFile(t), filepath.Join(t.TempDir(), "run")
+	first, _, err := recipetest.Start(t, tinyPPO(t, from, prompts, out, "steps=2"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, events, err := recipetest.Start(t, tinyPPO(t, from, prompts, out, "steps=3", "resume=true"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := timeless(train.RolloutEvent{Metrics: first.Metrics}).Metrics
+	if len(rolloutEvents(events)) > 0 || len(want) == 0 || !maps.Equal(second.Metrics, want) {
+		t.Errorf("%d iterations were begun, and the summary has %v, want %v", len(rolloutEvents(events)), second.Metrics, want)
 	}
 }
 

@@ -464,8 +464,13 @@ func (s *rolling) Prompts(r *recipe.Run) (ids [][]int32, texts []string) {
 // Beside puts the chat template with the model, as transformers does.
 func (s *rolling) Beside(dir string) error { return s.template.Save(dir) }
 
-// Summarise adds the metrics of the last iteration.
-func (s *rolling) Summarise(sum *recipe.Summary) { sum.Metrics = s.last }
+// Summarise adds the metrics of the last iteration, which a session before may have begun.
+func (s *rolling) Summarise(sum *recipe.Summary) {
+	sum.Metrics = s.last
+	if s.last == nil && s.state.Told != nil {
+		sum.Metrics = s.state.Told.Metrics
+	}
+}
 
 // LearningRates scales the learning rate of the critic.
 func (s *rolling) LearningRates(list []optim.Param) {
