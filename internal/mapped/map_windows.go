@@ -13,8 +13,12 @@ func mapFile(f *os.File, size int) ([]byte, func([]byte) error, error) {
 	return view(windows.Handle(f.Fd()), windows.PAGE_READONLY, windows.FILE_MAP_READ, size)
 }
 
-// mapScratch takes memory of the page file: a file in a folder would be left there when the process is ended.
-func mapScratch(_ string, size int) ([]byte, func([]byte) error, error) {
+// mapScratch takes memory of the page file: a file in dir would be left there when the process is ended. The folder must be there all the same, as
+// it must elsewhere.
+func mapScratch(dir string, size int) ([]byte, func([]byte) error, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, nil, err
+	}
 	data, unmap, err := view(windows.InvalidHandle, windows.PAGE_READWRITE, windows.FILE_MAP_WRITE, size)
 	if err != nil {
 		err = fmt.Errorf("take %d bytes of the page file: %w", size, err)

@@ -34,6 +34,9 @@ func TestScratch(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("%v is left in the folder, %v", left, err)
 	}
+	if _, err := NewScratch(dir+"/missing", 1); err == nil {
+		t.Error("a file was made in a folder that is not there")
+	}
 }
 
 // TestEvictLetsNeighboursBe: what is evicted, from and to any byte, comes back as it was, and so does all beside it that is written meanwhile.

@@ -7,12 +7,6 @@ import (
 	"testing"
 )
 
-func TestScratchWithoutFolder(t *testing.T) {
-	if _, err := NewScratch(t.TempDir()+"/missing", 1); err == nil {
-		t.Error("a file was made in a folder that is not there")
-	}
-}
-
 func TestWriteZeros(t *testing.T) {
 	f, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
