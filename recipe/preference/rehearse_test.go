@@ -33,26 +33,13 @@ func TestRehearsal(t *testing.T) {
 	}
 }
 
-// countdown is a context that is cancelled after a number of looks at it.
-type countdown struct {
-	context.Context
-	left int
-}
-
-func (c *countdown) Err() error {
-	if c.left--; c.left < 0 {
-		return context.Canceled
-	}
-	return nil
-}
-
 // TestInterruptedWhilePlanning: a run that is interrupted while it is planned does not say that it cannot be planned.
 func TestInterruptedWhilePlanning(t *testing.T) {
 	from, pairs := base(t), recipetest.PreferenceFile(t, "pairs")
 	began := 0
 	for left := 0; began < 2 && left < 1000; left++ { // up to one that is interrupted after it was planned
 		dev, out := cpu.New(cpu.Options{Threads: 1}), filepath.Join(t.TempDir(), "run")
-		_, err := tinyReward(t, from, pairs, out, "steps=3").Run(&countdown{t.Context(), left}, recipe.Env{Device: dev, Meter: recipetest.Slow, Events: func(e train.Event) {
+		_, err := tinyReward(t, from, pairs, out, "steps=3").Run(&recipetest.Countdown{Context: t.Context(), Left: left}, recipe.Env{Device: dev, Meter: recipetest.Slow, Events: func(e train.Event) {
 			if m, ok := e.(train.MessageEvent); ok && strings.HasPrefix(m.Text, "plan the run") {
 				t.Errorf("interrupted after %d looks at the context: %s", left, m.Text)
 			}

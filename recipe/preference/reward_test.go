@@ -184,20 +184,30 @@ func TestEndTokenAsPad(t *testing.T) {
 	defer dev.Close()
 	for head, pad := range map[string]int32{"score": int32(config["eos_token_id"].(float64)), "v_head": -1} {
 		c := tinyReward(t, from, recipetest.PreferenceFile(t, "pairs"), filepath.Join(t.TempDir(), "run"), "steps=3", "head="+head, "validation_data="+pairs)
-		sum, _, err := recipetest.Start(t, c, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		j, err := judge.Open(sum.ModelDir, dev, device.F32, judge.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		scores, err := j.Score(t.Context(), []judge.Text{{Prompt: "one and one make", Answer: " two"}, {Prompt: "one and one make", Answer: " six five"}})
-		if err != nil || j.Pad != pad || math.Abs(scores[0]-scores[1]-sum.Validation["margin"]) > 1e-5 {
-			t.Errorf("%s: scores %v with the pad %d, want it to be %d and a gap of %v; %v", head, scores, j.Pad, pad, sum.Validation["margin"], err)
+		j := scoresAsTrained(t, c, dev, judge.Text{Prompt: "one and one make", Answer: " two"}, judge.Text{Prompt: "one and one make", Answer: " six five"})
+		if j.Pad != pad {
+			t.Errorf("%s: the pad is %d, want %d", head, j.Pad, pad)
 		}
 		j.Free()
 	}
+}
+
+// scoresAsTrained trains a reward model and says so if it gives the one pair that is held out another gap of scores than the evaluation did.
+func scoresAsTrained(t *testing.T, c *Reward, dev device.Device, chosen, rejected judge.Text) *judge.Judge {
+	t.Helper()
+	sum, _, err := recipetest.Start(t, c, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := judge.Open(sum.ModelDir, dev, device.F32, judge.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	scores, err := j.Score(t.Context(), []judge.Text{chosen, rejected})
+	if err != nil || math.Abs(scores[0]-scores[1]-sum.Validation["margin"]) > 1e-5 {
+		t.Errorf("head=%s: scores %v, want a gap of %v; %v", c.Head, scores, sum.Validation["margin"], err)
+	}
+	return j
 }
 
 // TestWhereChatsAreScored: a head in the layout score is trained and read at the last token that the template writes, as TRL does, a value head at the
@@ -213,23 +223,12 @@ func TestWhereChatsAreScored(t *testing.T) {
 	defer dev.Close()
 	for head, behind := range map[string]string{"score": "\n", "v_head": ""} {
 		c := tinyReward(t, from, recipetest.PreferenceFile(t, "messages"), filepath.Join(t.TempDir(), "run"), "steps=3", "head="+head, "validation_data="+pairs, "chat_template=zephyr")
-		sum, _, err := recipetest.Start(t, c, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		j, err := judge.Open(sum.ModelDir, dev, device.F32, judge.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
 		asked := []chat.Message{chat.NewMessage("user", "one and one")}
-		texts := []judge.Text{{Messages: asked, Answer: "two"}, {Messages: asked, Answer: "six five"}}
-		ids, err := j.Tokens(&texts[0])
+		chosen := judge.Text{Messages: asked, Answer: "two"}
+		j := scoresAsTrained(t, c, dev, chosen, judge.Text{Messages: asked, Answer: "six five"})
+		ids, err := j.Tokens(&chosen)
 		if text := string(j.Tokenizer().Decode(ids)); err != nil || !strings.HasSuffix(text, "two<|endoftext|>"+behind) {
 			t.Errorf("%s: %q is read, %v", head, text, err)
-		}
-		scores, err := j.Score(t.Context(), texts)
-		if err != nil || math.Abs(scores[0]-scores[1]-sum.Validation["margin"]) > 1e-5 {
-			t.Errorf("%s: scores %v, want a gap of %v; %v", head, scores, sum.Validation["margin"], err)
 		}
 		j.Free()
 	}

@@ -221,3 +221,17 @@ func Base(t testing.TB, c Recipe, args ...string) string {
 	}
 	return dir
 }
+
+// Countdown is a context that is cancelled after a number of looks at it.
+type Countdown struct {
+	context.Context
+	Left int
+}
+
+// Err takes a look.
+func (c *Countdown) Err() error {
+	if c.Left--; c.Left < 0 {
+		return context.Canceled
+	}
+	return nil
+}

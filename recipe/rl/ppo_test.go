@@ -258,7 +258,7 @@ func TestPPOInterrupt(t *testing.T) {
 	for left := 20; left < 130; left += 15 { // looks at the context come with every micro-batch and every token
 		out := filepath.Join(t.TempDir(), "cut")
 		dev := cpu.New(cpu.Options{Threads: 1})
-		sum, err := tinyPPO(t, from, prompts, out, args...).Run(&countdown{context.Background(), left}, recipe.Env{Device: dev})
+		sum, err := tinyPPO(t, from, prompts, out, args...).Run(&recipetest.Countdown{Context: context.Background(), Left: left}, recipe.Env{Device: dev})
 		dev.Close()
 		if err != nil {
 			t.Fatal(err)
@@ -286,19 +286,6 @@ func TestPPOInterrupt(t *testing.T) {
 	if cut < 3 {
 		t.Errorf("only %d runs were interrupted in their middle", cut)
 	}
-}
-
-// countdown is a context that is cancelled after a number of looks at it.
-type countdown struct {
-	context.Context
-	left int
-}
-
-func (c *countdown) Err() error {
-	if c.left--; c.left < 0 {
-		return context.Canceled
-	}
-	return nil
 }
 
 // bandit is a control task whose optimum is known: answers of one token to prompts, of which the reward likes
